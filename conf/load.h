@@ -1,0 +1,37 @@
+#pragma once
+
+// From YAML to a Config: all that is wrong in one run, each with its place. Every process; the only place where
+// yaml-cpp's exceptions can arise, and they stop here.
+// Source: tcpd.yaml(5).
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "conf/config.h"
+#include "conf/source.h"
+
+namespace tcpd::conf {
+
+// `FILE:LINE:COLUMN: listeners.gateway.timeouts.idle: "5 parsec" is not a duration (try 5s, 500ms, 2m)`
+struct Problem {
+    std::string file;
+    int line = 0, column = 0;  // from 1; 0: the file as a whole
+    std::string key_path;      // empty: the document
+    std::string message;
+    std::string text() const;
+};
+
+struct Loaded {
+    Config config;                  // whole only if there are no problems
+    std::vector<Problem> problems;  // in the order of files and lines
+    std::vector<std::string> warnings;
+};
+
+// Reads `path` (absolute) and what it includes through `source`; touches nothing else.
+Loaded load(Source& source, const std::string& path);
+
+// The configuration in full, every default filled in, with comments that name units; `load` reads it back as the same.
+std::string dump(const Config& config);
+
+}  // namespace tcpd::conf

@@ -1,0 +1,46 @@
+#pragma once
+
+// What a process is to the kernel: title, user, limits, signals. Every process.
+// Source: prctl(2), setresuid(2), setgroups(2), getrlimit(2), capabilities(7).
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/error.h"
+
+namespace tcpd {
+
+// Remembers where argv and environ lie, so that a title can be written over them. Call first in main; copies environ.
+void keep_argv(int argc, char** argv);
+// "tcpd: worker 0"; also the thread's name (15 bytes: "tcpd: worker 0"). Makes no allocation after keep_argv.
+void set_process_title(std::string_view title);
+
+struct User {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    std::vector<gid_t> groups;
+    std::string name;
+};
+Result<User> find_user(const std::string& name);
+Result<gid_t> find_group(const std::string& name);
+// Groups, gid, uid (all three of each), then no capability is left; sets PR_SET_DUMPABLE, else there is no core.
+Result<void> become_user(const User& user);
+
+// Raises the soft limit to the hard one, at most `most`; returns what is in force.
+Result<uint64_t> raise_descriptor_limit(uint64_t most = 1'048'576);
+
+// CPUs that this process may use: affinity, and the cgroup's quota rounded up; at least 1.
+unsigned usable_cpus();
+
+// Opens /dev/null over 0 (and over 1 and 2 where they are closed).
+Result<void> settle_standard_descriptors();
+
+// "exited with 3", "killed by SIGSEGV, core dumped": from the fields of waitid(2).
+std::string describe_exit(int si_code, int si_status);
+std::string signal_name(int signal_number);
+
+}  // namespace tcpd

@@ -1,0 +1,35 @@
+#pragma once
+
+// Text that people write and read: durations, sizes, counts, the nearest known word. Pure; runs in every process.
+// Source: the config grammar (tcpd.yaml(5), "units").
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/clock.h"
+
+namespace tcpd {
+
+// "500ms", "30s", "2m", "1h", "0". Without a unit, negative, fractional or over 10 years: nothing.
+std::optional<Duration> parse_duration(std::string_view text);
+// "512B", "64KiB", "1MiB", "2GiB", "0". "64KB" and overflow: nothing.
+std::optional<uint64_t> parse_size(std::string_view text);
+// Decimal or 0x; "010", signs and anything else: nothing.
+std::optional<uint64_t> parse_number(std::string_view text);
+
+// The shortest exact form that the parsers above read back: 90000 ms is "90s", 65536 is "64KiB".
+std::string format_duration(Duration duration);
+std::string format_size(uint64_t bytes);
+// For logs: "3.2ms", "41s", "2h5m".
+std::string format_elapsed(uint64_t nanoseconds);
+
+// The candidate nearest to `word` by edit distance, if it is near enough to be a slip (at most 2, or a third of it).
+std::optional<std::string_view> nearest(std::string_view word, const std::vector<std::string_view>& candidates);
+
+// `text` with control characters, quotes and backslashes escaped, at most `limit` bytes, in double quotes.
+std::string quoted(std::string_view text, size_t limit = 200);
+
+}  // namespace tcpd

@@ -1,0 +1,75 @@
+#pragma once
+
+// What master and slot say to each other over the slot's control socket (a SEQPACKET pair, one message a call): the
+// whole list. The slot's end is in its fd table, so worker and standby share it; the worker alone reads and writes.
+// End of file means to a slot that the master is gone, and to the master that the slot's table is.
+// Source: unix(7).
+
+#include <cstdint>
+#include <vector>
+
+#include "daemon/base/error.h"
+#include "daemon/base/unique_fd.h"
+
+namespace tcpd::slot {
+
+enum class MessageType : uint32_t {
+    // master to slot
+    birth = 1,       // the first one, waiting in the socket when the image starts: Birth and its sockets follow
+    drain,           // MasterControl says until when
+    stop,            // close what is left and exit; MasterControl::word is (0,0) already
+    pause_accept,    // accept no more for now (TCP is unsteered besides)
+    resume_accept,
+    replace_log,     // with a descriptor: put it in the place of the log's
+    retire_if_empty,  // exit if no connection is open; MasterControl::word is (0,0) already then answered by exit
+    // slot to master
+    started = 101,  // the image's start-up is done, it waits for its seat
+    seated,         // a: worker pid, b: standby pid (0: none), c: predecessor's pid (0: none)
+    serving,        // a: worker pid, adoption is done
+    backing_off,    // a: worker pid, b: milliseconds
+    clone_failed,   // a: worker pid, b: errno
+    log_replaced,   // a: 0 or errno
+    drained,        // a: connections that were closed at the end
+};
+
+struct Message {
+    MessageType type;
+    uint32_t a = 0, b = 0, c = 0;
+};
+
+// Where an image finds what the master gave it.
+inline constexpr int kControlFd = 3;
+inline constexpr int kSlotFd = 4;
+inline constexpr int kCountsFd = 5;
+inline constexpr int kBundleFd = 6;
+inline constexpr int kLogFd = 7;
+inline constexpr int kFirstListenFd = 8;
+
+struct ListenSocket {
+    uint32_t listener_id;     // stable id
+    uint32_t listener_index;  // in the bundle's Config::listeners
+    uint32_t address_index;   // in Listener::listen
+    int32_t fd;
+};
+
+struct Birth {
+    uint32_t image;  // number of this image, for the service word
+    uint32_t slot;
+    uint32_t slots;  // columns of the shared counts in use
+    uint32_t descriptor_limit;
+    std::vector<ListenSocket> sockets;
+};
+
+struct Received {
+    Message message;
+    UniqueFd descriptor;  // replace_log
+};
+
+// MSG_DONTWAIT | MSG_NOSIGNAL; a full socket is an Error of its own (timed_out).
+Result<void> send_message(int control_fd, const Message& message, int descriptor = -1);
+Result<void> send_birth(int control_fd, const Birth& birth);
+// Nothing waiting: an Error timed_out; end of file: unavailable; anything malformed: bad_format.
+Result<Received> receive_message(int control_fd);
+Result<Birth> receive_birth(int control_fd);
+
+}  // namespace tcpd::slot

@@ -1,0 +1,81 @@
+#pragma once
+
+// A connection: 128 bytes in slot memory, index = descriptor. No object, no pointer, no function.
+// Writer: the worker that holds the seat. Readers: its successor, which trusts no field before it was checked.
+// A field that changes together with another one, or with a counter, changes through the redo log (journal.h).
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tcpd::slot {
+
+enum class State : uint8_t {
+    free,     // no connection here; every other field is stale
+    waiting,  // accepted; its upstream connection is not there yet, it is not read
+    dialing,  // towards an upstream: connect was called or is about to be
+    open,
+    doomed,   // its end is decided, `reason` says why; what is left is unregister, close, free
+};
+
+enum class Kind : uint8_t { accepted_tcp, accepted_unix, dialled_tcp, dialled_unix };
+
+// Bits of RecordWord::flags.
+inline constexpr uint16_t kEndIn = 1;       // the peer's FIN was read
+inline constexpr uint16_t kEndOut = 2;      // our FIN is out or about to be: set before shutdown is called
+inline constexpr uint16_t kPaused = 4;      // not read: what takes its bytes is over its high-water mark
+inline constexpr uint16_t kReset = 8;       // end it by RST
+inline constexpr uint16_t kUnregistered = 16;  // no longer in the epoll set: both directions ended
+inline constexpr uint16_t kConnected = 32;  // a dialled socket that was past SYN_SENT
+
+// The part of a record that is stored as one word.
+struct RecordWord {
+    uint32_t generation = 0;  // of this use of the descriptor; the epoll registration carries it
+    uint16_t flags = 0;
+    State state = State::free;
+    Kind kind = Kind::accepted_tcp;
+    uint8_t reason = 0;  // CloseReason, once doomed
+
+    constexpr uint64_t pack() const {
+        return uint64_t{generation} << 32 | uint64_t{flags} << 16 | uint64_t{reason} << 8 |
+               uint64_t{static_cast<uint8_t>(state)} << 4 | static_cast<uint8_t>(kind);
+    }
+    static constexpr RecordWord unpack(uint64_t word) {
+        return {static_cast<uint32_t>(word >> 32), static_cast<uint16_t>(word >> 16),
+                static_cast<State>(word >> 4 & 15), static_cast<Kind>(word & 15),
+                static_cast<uint8_t>(word >> 8)};
+    }
+};
+
+// Ticks are monotonic nanoseconds >> 24 (16.8 ms), modulo 2^32: only differences mean anything.
+using Tick = uint32_t;
+inline constexpr Tick to_tick(uint64_t monotonic_nanoseconds) {
+    return static_cast<Tick>(monotonic_nanoseconds >> 24);
+}
+
+struct Record {
+    uint64_t id;        // slot << 48 | serial; what logs call conn=
+    uint64_t received;  // bytes taken from the socket and published
+    uint64_t sent;      // bytes given to the socket and published
+    uint64_t word;      // RecordWord
+    uint64_t out;       // chain of unsent output: first chunk id << 32 | last; 0: none
+    uint64_t out_bytes;
+    uint64_t peer;         // the other one of a pair: descriptor << 32 | generation; ~0: none
+    uint64_t opened_ns;    // monotonic
+    uint32_t listener;     // stable id
+    uint32_t server;       // dialled: upstream index << 16 | server index
+    Tick active_tick;      // last byte either way
+    Tick progress_tick;    // last byte of output taken, or output begun
+    Tick ended_tick;       // first direction ended, or dial begun
+    uint8_t interest;      // EPOLLIN | EPOLLOUT as last told to epoll
+    uint8_t recovery_tries;
+    uint8_t dial_tries;    // servers tried so far
+    uint8_t address_family;  // 4, 6; 0: unix
+    uint8_t address[16];     // of the peer; IPv4 in the first four
+    uint16_t port;
+    uint8_t spare[22];
+};
+static_assert(sizeof(Record) == 128);
+static_assert(offsetof(Record, word) == 24 && offsetof(Record, out) == 32 && offsetof(Record, peer) == 48 &&
+              offsetof(Record, listener) == 64 && offsetof(Record, address) == 88);
+
+}  // namespace tcpd::slot

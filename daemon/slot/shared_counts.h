@@ -1,0 +1,33 @@
+#pragma once
+
+// How many connections each slot holds of each listener: one memfd that all slots and the master map, for limits that
+// hold over all workers. A slot writes its own column only; a successor puts it right when it adopts; the master clears
+// the column of a slot that was lost. Readers add up a row, which may be a moment old.
+
+#include <atomic>
+#include <cstdint>
+
+#include "daemon/base/error.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/slot/layout.h"
+
+namespace tcpd::slot {
+
+class SharedCounts {
+public:
+    static Result<UniqueFd> create();
+    static Result<SharedCounts> map(int fd);
+    SharedCounts(SharedCounts&& other) noexcept;
+    SharedCounts& operator=(SharedCounts&&) = delete;
+    ~SharedCounts();
+
+    std::atomic<uint32_t>& open(uint32_t listener, uint32_t slot) { return cells_[listener * kMaxSlots + slot]; }
+    // Over the first `slots` columns.
+    uint64_t total(uint32_t listener, uint32_t slots) const;
+
+private:
+    explicit SharedCounts(std::atomic<uint32_t>* cells) : cells_(cells) {}
+    std::atomic<uint32_t>* cells_ = nullptr;
+};
+
+}  // namespace tcpd::slot
