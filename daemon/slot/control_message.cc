@@ -1,0 +1,208 @@
+#include "daemon/slot/control_message.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+namespace tcpd::slot {
+
+namespace {
+
+// As it goes over the socket: both ends run on one machine, and a new format of it comes with a new
+// MessageType.
+struct WireMessage {
+    uint32_t type, a, b, c;
+};
+struct WireBirth {
+    uint32_t type, image, slot, slots, descriptor_limit, socket_count;
+};
+static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 24 && sizeof(ListenSocket) == 16);
+
+constexpr size_t kMaxBirthSockets = 4096;  // 64 KiB, well below a socket's default send buffer
+
+union DescriptorRoom {
+    cmsghdr head;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+Error malformed(std::string reason) {
+    return Error{
+        .code = ErrorCode::bad_format, .doing = "read a control message", .reason = std::move(reason)};
+}
+
+// A peer that closed with messages unread leaves one ECONNRESET, in front of what it had sent before: asked
+// again, the kernel goes on to that, and then to the end of file or EPIPE.
+bool is_passing(int sys_errno) { return sys_errno == EINTR || sys_errno == ECONNRESET; }
+
+Error send_error(int sys_errno) {
+    Error error = system_error(sys_errno, "send a control message");
+    if (sys_errno == EAGAIN) error.code = ErrorCode::timed_out;
+    if (sys_errno == EPIPE) error.code = ErrorCode::unavailable;
+    return error;
+}
+
+Error receive_error(int sys_errno) {
+    Error error = system_error(sys_errno, "read a control message");
+    if (sys_errno == EAGAIN) error.code = ErrorCode::timed_out;
+    return error;
+}
+
+Error end_of_file() {
+    return Error{
+        .code = ErrorCode::unavailable, .doing = "read a control message", .reason = "the other end is gone"};
+}
+
+Result<void> send_whole(int fd, const msghdr& header) {
+    for (;;) {
+        if (::sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return {};
+        if (!is_passing(errno)) return send_error(errno);
+    }
+}
+
+void attach(msghdr& header, DescriptorRoom& room, int descriptor) {
+    std::memset(&room, 0, sizeof room);
+    header.msg_control = room.bytes;
+    header.msg_controllen = sizeof room.bytes;
+    cmsghdr* head = CMSG_FIRSTHDR(&header);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof descriptor);
+    std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
+}
+
+UniqueFd detach(msghdr& header) {
+    const cmsghdr* head = CMSG_FIRSTHDR(&header);
+    if (head == nullptr || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS ||
+        head->cmsg_len != CMSG_LEN(sizeof(int)))
+        return {};
+    int descriptor = -1;
+    std::memcpy(&descriptor, CMSG_DATA(head), sizeof descriptor);
+    return UniqueFd(descriptor);
+}
+
+bool is_known(uint32_t type) {
+    switch (static_cast<MessageType>(type)) {
+        case MessageType::birth: return false;  // has its own reader
+        case MessageType::drain:
+        case MessageType::stop:
+        case MessageType::pause_accept:
+        case MessageType::resume_accept:
+        case MessageType::replace_log:
+        case MessageType::retire_if_empty:
+        case MessageType::started:
+        case MessageType::seated:
+        case MessageType::serving:
+        case MessageType::backing_off:
+        case MessageType::clone_failed:
+        case MessageType::log_replaced:
+        case MessageType::drained: return true;
+    }
+    return false;
+}
+
+Result<Received> checked(const WireMessage& wire, UniqueFd descriptor) {
+    if (!is_known(wire.type)) return malformed("it has the unknown type " + std::to_string(wire.type));
+    const auto type = static_cast<MessageType>(wire.type);
+    if (bool{descriptor} != (type == MessageType::replace_log))
+        return malformed("type " + std::to_string(wire.type) +
+                         (descriptor ? " brought a descriptor" : " brought no descriptor"));
+    return Received{Message{type, wire.a, wire.b, wire.c}, std::move(descriptor)};
+}
+
+// MSG_TRUNC makes the kernel name the whole length, however little room there is.
+Result<size_t> next_length(int fd) {
+    for (;;) {
+        const ssize_t length = ::recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+        if (length > 0) return static_cast<size_t>(length);
+        if (length == 0) return end_of_file();
+        if (!is_passing(errno)) return receive_error(errno);
+    }
+}
+
+Result<std::vector<char>> receive_bytes(int fd) {
+    auto length = next_length(fd);
+    if (!length) return std::move(length.error());
+    std::vector<char> bytes(*length);
+    const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (got < 0) return receive_error(errno);
+    bytes.resize(static_cast<size_t>(got));
+    return bytes;
+}
+
+}  // namespace
+
+Result<void> send_message(int control_fd, const Message& message, int descriptor) {
+    WireMessage wire{static_cast<uint32_t>(message.type), message.a, message.b, message.c};
+    iovec part{&wire, sizeof wire};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    DescriptorRoom room;
+    if (descriptor >= 0) attach(header, room, descriptor);
+    return send_whole(control_fd, header);
+}
+
+Result<Received> receive_message(int control_fd) {
+    WireMessage wire{};
+    iovec part{&wire, sizeof wire};
+    DescriptorRoom room;
+    msghdr header{};
+    for (;;) {
+        header.msg_iov = &part;
+        header.msg_iovlen = 1;
+        header.msg_control = room.bytes;
+        header.msg_controllen = sizeof room.bytes;
+        const ssize_t got = ::recvmsg(control_fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (got == 0) return end_of_file();
+        if (got < 0 && is_passing(errno)) continue;
+        if (got < 0) return receive_error(errno);
+        UniqueFd descriptor = detach(header);
+        if (static_cast<size_t>(got) != sizeof wire || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
+            return malformed("it has the wrong length");
+        return checked(wire, std::move(descriptor));
+    }
+}
+
+Result<void> send_birth(int control_fd, const Birth& birth) {
+    if (birth.sockets.size() > kMaxBirthSockets)
+        return Error{.code = ErrorCode::exhausted,
+                     .doing = "tell a slot of its listening sockets",
+                     .reason = "there are " + std::to_string(birth.sockets.size()) + ", over the limit of " +
+                               std::to_string(kMaxBirthSockets)};
+    WireBirth wire{static_cast<uint32_t>(MessageType::birth),
+                   birth.image,
+                   birth.slot,
+                   birth.slots,
+                   birth.descriptor_limit,
+                   static_cast<uint32_t>(birth.sockets.size())};
+    iovec parts[] = {
+        {&wire, sizeof wire},
+        {const_cast<ListenSocket*>(birth.sockets.data()), birth.sockets.size() * sizeof(ListenSocket)}};
+    msghdr header{};
+    header.msg_iov = parts;
+    header.msg_iovlen = 2;
+    return send_whole(control_fd, header);
+}
+
+Result<Birth> receive_birth(int control_fd) {
+    auto bytes = receive_bytes(control_fd);
+    if (!bytes) return std::move(bytes.error());
+    WireBirth wire{};
+    if (bytes->size() < sizeof wire) return malformed("it is too short to be a birth");
+    std::memcpy(&wire, bytes->data(), sizeof wire);
+    if (wire.type != static_cast<uint32_t>(MessageType::birth))
+        return malformed("it has type " + std::to_string(wire.type) + " and is no birth");
+    if (wire.socket_count > kMaxBirthSockets ||
+        bytes->size() != sizeof wire + wire.socket_count * sizeof(ListenSocket))
+        return malformed("it has the wrong length for " + std::to_string(wire.socket_count) + " sockets");
+    Birth birth{wire.image, wire.slot, wire.slots, wire.descriptor_limit, {}};
+    birth.sockets.resize(wire.socket_count);
+    if (wire.socket_count > 0)
+        std::memcpy(birth.sockets.data(), bytes->data() + sizeof wire,
+                    wire.socket_count * sizeof(ListenSocket));
+    return birth;
+}
+
+}  // namespace tcpd::slot

@@ -1,0 +1,61 @@
+#include "daemon/slot/shared_counts.h"
+
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+namespace tcpd::slot {
+
+namespace {
+
+constexpr size_t kCountsBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(std::atomic<uint32_t>);
+constexpr unsigned kNoExecSeal = 0x0008U;  // MFD_NOEXEC_SEAL, since Linux 6.3
+
+UniqueFd open_memfd() {
+    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    UniqueFd fd(::memfd_create("tcpd-counts", flags | kNoExecSeal));
+    if (!fd && errno == EINVAL) fd.reset(::memfd_create("tcpd-counts", flags));
+    return fd;
+}
+
+}  // namespace
+
+Result<UniqueFd> SharedCounts::create() {
+    UniqueFd fd = open_memfd();
+    if (!fd) return system_error(errno, "create the shared counts");
+    if (::ftruncate(fd.get(), kCountsBytes) != 0) return system_error(errno, "size the shared counts");
+    if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
+        return system_error(errno, "seal the shared counts");
+    return fd;
+}
+
+Result<SharedCounts> SharedCounts::map(int fd) {
+    struct stat status {};
+    if (::fstat(fd, &status) != 0) return system_error(errno, "look at the shared counts");
+    if (status.st_size != static_cast<off_t>(kCountsBytes))
+        return Error{.code = ErrorCode::bad_format,
+                     .doing = "map the shared counts",
+                     .reason = "they have " + std::to_string(status.st_size) + " bytes, not " +
+                               std::to_string(kCountsBytes)};
+    void* cells = ::mmap(nullptr, kCountsBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (cells == MAP_FAILED) return system_error(errno, "map the shared counts");
+    return SharedCounts(static_cast<std::atomic<uint32_t>*>(cells));
+}
+
+SharedCounts::SharedCounts(SharedCounts&& other) noexcept : cells_(std::exchange(other.cells_, nullptr)) {}
+
+SharedCounts::~SharedCounts() {
+    if (cells_ != nullptr) ::munmap(cells_, kCountsBytes);
+}
+
+uint64_t SharedCounts::total(uint32_t listener, uint32_t slots) const {
+    uint64_t sum = 0;
+    for (uint32_t slot = 0; slot < slots; ++slot)
+        sum += cells_[listener * kMaxSlots + slot].load(std::memory_order_relaxed);
+    return sum;
+}
+
+}  // namespace tcpd::slot

@@ -1,0 +1,158 @@
+#include "daemon/slot/control_message.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cstring>
+
+using namespace tcpd;
+using namespace tcpd::slot;
+
+namespace {
+
+struct Pair {
+    UniqueFd master, slot;
+    Pair() {
+        int ends[2];
+        BOOST_REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+        master.reset(ends[0]);
+        slot.reset(ends[1]);
+    }
+};
+
+ErrorCode code_of_next(int fd) {
+    auto got = receive_message(fd);
+    BOOST_REQUIRE(!got);
+    return got.error().code;
+}
+
+bool is_same_file(int a, int b) {
+    struct stat first {
+    }, second{};
+    return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_ino == second.st_ino &&
+           first.st_dev == second.st_dev;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(control_message)
+
+BOOST_AUTO_TEST_CASE(a_message_arrives_whole) {
+    Pair pair;
+    BOOST_REQUIRE(send_message(pair.slot.get(), {MessageType::seated, 1, 2, 3}));
+    auto got = receive_message(pair.master.get());
+    BOOST_REQUIRE(got);
+    BOOST_TEST((got->message.type == MessageType::seated));
+    BOOST_TEST(got->message.a == 1U);
+    BOOST_TEST(got->message.b == 2U);
+    BOOST_TEST(got->message.c == 3U);
+    BOOST_TEST(!got->descriptor);
+}
+
+BOOST_AUTO_TEST_CASE(a_log_comes_with_its_descriptor) {
+    Pair pair;
+    UniqueFd log(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::replace_log}, log.get()));
+    auto got = receive_message(pair.slot.get());
+    BOOST_REQUIRE(got);
+    BOOST_REQUIRE(got->descriptor);
+    BOOST_TEST(is_same_file(got->descriptor.get(), log.get()));
+    BOOST_TEST((::fcntl(got->descriptor.get(), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_waiting_and_the_end_are_told_apart) {
+    Pair pair;
+    BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::timed_out));
+    pair.master.reset();
+    BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::unavailable));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_dead_master_had_sent_is_read_before_its_end) {
+    Pair pair;
+    BOOST_REQUIRE(send_message(pair.slot.get(), {MessageType::started}));  // never read
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}));
+    pair.master.reset();
+    auto got = receive_message(pair.slot.get());
+    BOOST_REQUIRE(got);
+    BOOST_TEST((got->message.type == MessageType::drain));
+    BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::unavailable));
+    auto sent = send_message(pair.slot.get(), {MessageType::serving});
+    BOOST_REQUIRE(!sent);
+    BOOST_TEST((sent.error().code == ErrorCode::unavailable));
+}
+
+BOOST_AUTO_TEST_CASE(a_full_socket_never_blocks) {
+    Pair pair;
+    for (int i = 0; i < 100'000; ++i) {
+        auto sent = send_message(pair.slot.get(), {MessageType::serving});
+        if (sent) continue;
+        BOOST_TEST((sent.error().code == ErrorCode::timed_out));
+        return;
+    }
+    BOOST_FAIL("100,000 unread messages fitted");
+}
+
+BOOST_AUTO_TEST_CASE(malformed_messages_are_refused) {
+    Pair pair;
+    const uint32_t unknown[4] = {77, 0, 0, 0}, birth[4] = {1, 0, 0, 0}, longer[5] = {104, 0, 0, 0, 0};
+    ::send(pair.master.get(), unknown, sizeof unknown, 0);
+    ::send(pair.master.get(), birth, sizeof birth, 0);
+    ::send(pair.master.get(), longer, sizeof longer, 0);
+    ::send(pair.master.get(), unknown, 3, 0);
+    for (int i = 0; i < 4; ++i) BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
+    BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::timed_out));
+}
+
+BOOST_AUTO_TEST_CASE(a_descriptor_belongs_to_replace_log_alone) {
+    Pair pair;
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::replace_log}));
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}, pair.slot.get()));
+    BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
+    BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
+}
+
+BOOST_AUTO_TEST_CASE(a_birth_keeps_its_sockets_in_order) {
+    Pair pair;
+    Birth birth{.image = 7, .slot = 2, .slots = 4, .descriptor_limit = 20'000, .sockets = {}};
+    for (uint32_t i = 0; i < 1'000; ++i)
+        birth.sockets.push_back({i % 256, i, i + 1, static_cast<int>(i) + 8});
+    BOOST_REQUIRE(send_birth(pair.master.get(), birth));
+    auto got = receive_birth(pair.slot.get());
+    BOOST_REQUIRE(got);
+    BOOST_TEST(got->image == 7U);
+    BOOST_TEST(got->slot == 2U);
+    BOOST_TEST(got->slots == 4U);
+    BOOST_TEST(got->descriptor_limit == 20'000U);
+    BOOST_REQUIRE(got->sockets.size() == 1'000U);
+    BOOST_TEST(got->sockets[999].listener_id == 999U % 256);
+    BOOST_TEST(got->sockets[999].listener_index == 999U);
+    BOOST_TEST(got->sockets[999].address_index == 1'000U);
+    BOOST_TEST(got->sockets[999].fd == 1'007);
+}
+
+BOOST_AUTO_TEST_CASE(a_birth_may_have_no_socket) {
+    Pair pair;
+    BOOST_REQUIRE(send_birth(pair.master.get(), Birth{.image = 1}));
+    auto got = receive_birth(pair.slot.get());
+    BOOST_REQUIRE(got);
+    BOOST_TEST(got->sockets.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_false_birth_is_refused) {
+    Pair pair;
+    const uint32_t missing_socket[6] = {1, 1, 1, 1, 1, 1}, huge[6] = {1, 1, 1, 1, 1, 0xFFFFFFFF};
+    ::send(pair.master.get(), missing_socket, sizeof missing_socket, 0);
+    ::send(pair.master.get(), huge, sizeof huge, 0);
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}));
+    for (int i = 0; i < 3; ++i) {
+        auto got = receive_birth(pair.slot.get());
+        BOOST_REQUIRE(!got);
+        BOOST_TEST((got.error().code == ErrorCode::bad_format));
+    }
+    pair.master.reset();
+    BOOST_TEST((receive_birth(pair.slot.get()).error().code == ErrorCode::unavailable));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

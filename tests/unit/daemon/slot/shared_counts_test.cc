@@ -1,0 +1,63 @@
+#include "daemon/slot/shared_counts.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <boost/test/unit_test.hpp>
+
+using namespace tcpd;
+using slot::SharedCounts;
+
+BOOST_AUTO_TEST_SUITE(shared_counts)
+
+BOOST_AUTO_TEST_CASE(two_mappings_see_each_other) {
+    auto fd = SharedCounts::create();
+    BOOST_REQUIRE(fd);
+    auto one = SharedCounts::map(fd->get());
+    auto other = SharedCounts::map(fd->get());
+    BOOST_REQUIRE(one && other);
+    one->open(3, 0) = 5;
+    one->open(3, 1) = 7;
+    one->open(4, 0) = 100;
+    one->open(3, slot::kMaxSlots - 1) = 11;
+    BOOST_TEST(other->open(3, 1).load() == 7U);
+    BOOST_TEST(other->total(3, 2) == 12U);
+    BOOST_TEST(other->total(3, slot::kMaxSlots) == 23U);
+    BOOST_TEST(other->total(5, slot::kMaxSlots) == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(the_last_cell_lies_inside) {
+    auto fd = SharedCounts::create();
+    BOOST_REQUIRE(fd);
+    auto counts = SharedCounts::map(fd->get());
+    BOOST_REQUIRE(counts);
+    counts->open(slot::kMaxListeners - 1, slot::kMaxSlots - 1) = 1;
+    BOOST_TEST(counts->total(slot::kMaxListeners - 1, slot::kMaxSlots) == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_mapping_outlives_a_move) {
+    auto fd = SharedCounts::create();
+    BOOST_REQUIRE(fd);
+    auto mapped = SharedCounts::map(fd->get());
+    BOOST_REQUIRE(mapped);
+    SharedCounts moved(std::move(*mapped));
+    moved.open(0, 0) = 9;
+    BOOST_TEST(moved.total(0, 1) == 9U);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_can_shrink_it) {
+    auto fd = SharedCounts::create();
+    BOOST_REQUIRE(fd);
+    BOOST_TEST(::ftruncate(fd->get(), 4096) == -1);
+    BOOST_TEST((::fcntl(fd->get(), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_of_another_size_is_refused) {
+    UniqueFd fd(::memfd_create("short", MFD_CLOEXEC));
+    BOOST_REQUIRE(::ftruncate(fd.get(), 4096) == 0);
+    auto mapped = SharedCounts::map(fd.get());
+    BOOST_REQUIRE(!mapped);
+    BOOST_TEST((mapped.error().code == ErrorCode::bad_format));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
