@@ -1,0 +1,50 @@
+#include "daemon/help.h"
+
+#include <ev.h>
+#include <fmt/core.h>
+#include <gnu/libc-version.h>
+#include <spdlog/version.h>
+
+#include "daemon/version.h"
+
+namespace tcpd {
+
+std::string help_text() {
+    return R"(tcpd serves TCP from a YAML file; no connection dies with its worker.
+
+  tcpd [-c FILE] [-t | -T | -s VERB] [--notify-fd N] [--log-level LEVEL]
+
+  -c FILE            the configuration (without it: /etc/tcpd/tcpd.yaml)
+  -t                 check the configuration, say all that is wrong, and exit
+  -T                 print the configuration in full, defaults filled in
+  -s VERB            ask the tcpd that runs with FILE, and wait for the outcome:
+                       status   listeners, connections, workers
+                       stop     drain and exit (as the signal TERM does)
+  --notify-fd N      write a newline to descriptor N once ready (s6)
+  --log-level LEVEL  trace, debug, info, warn, error, critical or off
+  -V, --version      version, libraries, what was compiled in
+  -h, --help         this text
+
+  tcpd -c echo.yaml             serve in the foreground; Ctrl-C stops it
+  tcpd -t -c echo.yaml          is the file right?
+  tcpd -s status -c echo.yaml   who is connected, and to which worker?
+
+Exits with 0 fine, 64 bad usage, 69 no such tcpd runs, 71 refused by the
+system, 78 bad configuration. Examples of FILE: conf/examples in the source.
+)";
+}
+
+std::string version_text() {
+    using fmt::format;
+    std::string text = format("tcpd {}\n", kVersion);
+    text += format("compiler: g++ {}, {}\n", __VERSION__, kBuildType);
+    text += format("libraries: libev {}.{}, yaml-cpp {}, spdlog {}.{}.{}, fmt {}.{}.{}, glibc {}\n",
+                   ev_version_major(), ev_version_minor(), kYamlCppVersion, SPDLOG_VER_MAJOR,
+                   SPDLOG_VER_MINOR, SPDLOG_VER_PATCH, FMT_VERSION / 10000, FMT_VERSION / 100 % 100,
+                   FMT_VERSION % 100, gnu_get_libc_version());
+    text += format("fault points: {}\n", kFaultPoints ? "compiled in (test build)" : "no");
+    text += format("sanitizers: {}\n", *kSanitizers ? kSanitizers : "no");
+    return text;
+}
+
+}  // namespace tcpd

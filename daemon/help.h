@@ -1,0 +1,15 @@
+#pragma once
+
+// What `tcpd -h` and `tcpd -V` print. Pure; runs in the process that a person started.
+// Source: tcpd(8).
+
+#include <string>
+
+namespace tcpd {
+
+// Fits a screen of 24 lines by 80 columns.
+std::string help_text();
+// Version, compiler, libraries as they run now, and what this build has compiled in.
+std::string version_text();
+
+}  // namespace tcpd
