@@ -1,9 +1,9 @@
 #pragma once
 
-// What master and slot say to each other over the slot's control socket (a SEQPACKET pair, one message a call): the
-// whole list. The slot's end is in its fd table, so worker and standby share it; the worker alone reads and writes.
-// End of file means to a slot that the master is gone, and to the master that the slot's table is.
-// Source: unix(7).
+// What master and slot say to each other over the slot's control socket (a SEQPACKET pair, one message a
+// call): the whole list. The slot's end is in its fd table, so worker and standby share it; the worker alone
+// reads and writes. End of file means to a slot that the master is gone, and to the master that the slot's
+// table is. Source: unix(7).
 
 #include <cstdint>
 #include <vector>
@@ -15,13 +15,14 @@ namespace tcpd::slot {
 
 enum class MessageType : uint32_t {
     // master to slot
-    birth = 1,       // the first one, waiting in the socket when the image starts: Birth and its sockets follow
-    drain,           // MasterControl says until when
-    stop,            // close what is left and exit; MasterControl::word is (0,0) already
-    pause_accept,    // accept no more for now (TCP is unsteered besides)
+    birth = 1,     // the first one, waiting in the socket when the image starts: Birth and its sockets follow
+    drain,         // MasterControl says until when
+    stop,          // close what is left and exit; MasterControl::word is (0,0) already
+    pause_accept,  // accept no more for now (TCP is unsteered besides)
     resume_accept,
-    replace_log,     // with a descriptor: put it in the place of the log's
-    retire_if_empty,  // exit if no connection is open; MasterControl::word is (0,0) already then answered by exit
+    replace_log,      // with a descriptor: put it in the place of the log's
+    retire_if_empty,  // exit if no connection is open; MasterControl::word is (0,0) already then answered by
+                      // exit
     // slot to master
     started = 101,  // the image's start-up is done, it waits for its seat
     seated,         // a: worker pid, b: standby pid (0: none), c: predecessor's pid (0: none)

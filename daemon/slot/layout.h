@@ -1,11 +1,10 @@
 #pragma once
 
-// Slot memory byte by byte: the contract between worker, standby, successor images and master. A memfd per slot, sealed
-// against growing and shrinking, sparse: a part takes no page until it is used. Offsets, never pointers.
-// The master maps all of it read-only but for MasterControl, and never trusts what it reads.
-// If a process dies anywhere, page contents stay; Journal says what was in hand. x86 keeps the order of stores; every
-// publishing store is a release store all the same.
-// Source: memfd_create(2), fcntl(2) "File Sealing".
+// Slot memory byte by byte: the contract between worker, standby, successor images and master. A memfd per
+// slot, sealed against growing and shrinking, sparse: a part takes no page until it is used. Offsets, never
+// pointers. The master maps all of it read-only but for MasterControl, and never trusts what it reads. If a
+// process dies anywhere, page contents stay; Journal says what was in hand. x86 keeps the order of stores;
+// every publishing store is a release store all the same. Source: memfd_create(2), fcntl(2) "File Sealing".
 
 #include <atomic>
 #include <cstddef>
@@ -45,8 +44,9 @@ struct Header {
 };
 static_assert(sizeof(Header) <= kPageBytes);
 
-// The one word that decides which image owns the slot. Begin (s,0)->(s,t), withdraw (s,t)->(s,0), commit (s,t)->(t,0)
-// are one compare-and-swap each, by the master or an image; (0,0): the slot is retired, whoever wakes exits.
+// The one word that decides which image owns the slot. Begin (s,0)->(s,t), withdraw (s,t)->(s,0), commit
+// (s,t)->(t,0) are one compare-and-swap each, by the master or an image; (0,0): the slot is retired, whoever
+// wakes exits.
 struct ServiceWord {
     uint32_t in_service = 0;
     uint32_t attempt = 0;
@@ -58,48 +58,54 @@ struct ServiceWord {
 
 // Writer: the master, but for `word`, which both sides compare and swap. Readers: worker, standby.
 struct MasterControl {
-    std::atomic<uint64_t> word;          // ServiceWord
-    std::atomic<uint32_t> dead_pid;      // a seat's holder that waitid showed dead; stored before the standby is signalled
-    std::atomic<uint32_t> reaped_seats;  // how many holders of the seat were reaped: nothing of them holds files any more
+    std::atomic<uint64_t> word;  // ServiceWord
+    std::atomic<uint32_t>
+        dead_pid;  // a seat's holder that waitid showed dead; stored before the standby is signalled
+    std::atomic<uint32_t>
+        reaped_seats;  // how many holders of the seat were reaped: nothing of them holds files any more
     std::atomic<uint64_t> drain_begin_ns;  // monotonic; stored last of the three. 0: no drain
     std::atomic<uint64_t> drain_end_ns;    // 0 with drain_begin_ns set: no limit
     std::atomic<uint32_t> drain_spread;
     std::atomic<uint32_t> accept_paused;  // 1: this slot accepts nothing for now (it lost its standby)
-    char listener_names[kMaxListeners][kMaxNameBytes + 1];  // by stable id; written before the image that uses it
+    char listener_names[kMaxListeners]
+                       [kMaxNameBytes + 1];  // by stable id; written before the image that uses it
 };
 
 enum class SeatState : uint32_t { none, starting, backing_off, adopting, serving, draining, drained };
 
 // Writer: the holder of the seat (clone_tids: the kernel, CLONE_PARENT_SETTID). Readers: successor, master.
 struct WorkerControl {
-    std::atomic<uint64_t> heartbeat_ns;  // monotonic; each turn of the loop, and at least each quarter of the watchdog
+    std::atomic<uint64_t>
+        heartbeat_ns;  // monotonic; each turn of the loop, and at least each quarter of the watchdog
     std::atomic<uint32_t> holder_pid;
-    std::atomic<uint32_t> seat_state;      // SeatState
-    std::atomic<uint64_t> seat_taken_ns;   // monotonic; of this holder
+    std::atomic<uint32_t> seat_state;     // SeatState
+    std::atomic<uint64_t> seat_taken_ns;  // monotonic; of this holder
     std::atomic<uint64_t> backoff_until_ns;
-    std::atomic<uint32_t> short_lives;  // deaths in a row after less than 200 ms in the seat
-    std::atomic<uint32_t> seats_taken;  // holders so far, over all images
+    std::atomic<uint32_t> short_lives;   // deaths in a row after less than 200 ms in the seat
+    std::atomic<uint32_t> seats_taken;   // holders so far, over all images
     std::atomic<uint32_t> fault_signal;  // of the last holder that gave its seat away in its fault handler
-    std::atomic<uint32_t> clones;       // of this slot so far; clone_tids[clones % kRecentClones] is written next
+    std::atomic<uint32_t> clones;  // of this slot so far; clone_tids[clones % kRecentClones] is written next
     uint32_t clone_tids[kRecentClones];
-    std::atomic<int32_t> poller_fd;      // our own epoll descriptor in the table; -1: none yet
-    std::atomic<uint32_t> high_fd;       // no connection was ever at or above this descriptor
+    std::atomic<int32_t> poller_fd;  // our own epoll descriptor in the table; 0: none yet
+    std::atomic<uint32_t> high_fd;   // no connection was ever at or above this descriptor
     std::atomic<uint64_t> next_connection;
-    std::atomic<uint64_t> service_started_ns;  // when the image in service began to serve
+    std::atomic<uint64_t> service_started_ns;      // when the image in service began to serve
+    std::atomic<uint32_t> small_high, large_high;  // chunks of each size that were ever taken
 };
 
 inline constexpr size_t kReasons = static_cast<size_t>(CloseReason::count);
 inline constexpr size_t kRefusals = static_cast<size_t>(RefuseReason::count);
 inline constexpr size_t kCauses = static_cast<size_t>(Cause::count);
 
-// Writer: the worker, through the redo log where exactness needs it. Readers: master, status. Counters never go down.
+// Writer: the worker, through the redo log where exactness needs it. Readers: master, status. Counters never
+// go down.
 struct ListenerCounters {
     uint64_t open;  // the only gauge
     uint64_t accepted;
-    uint64_t closed[24];   // by CloseReason
-    uint64_t refused[6];   // by RefuseReason
-    uint64_t adopted[8];   // by Cause
-    uint64_t lost[8];      // by Cause
+    uint64_t closed[24];                  // by CloseReason
+    uint64_t refused[6];                  // by RefuseReason
+    uint64_t adopted[8];                  // by Cause
+    uint64_t lost[8];                     // by Cause
     uint64_t received_bytes, sent_bytes;  // of closed connections
     uint64_t spare[14];
 };
@@ -113,22 +119,25 @@ struct Scoreboard {
     uint64_t upstream_dials, upstream_refusals, upstream_local_faults;
 };
 
-// What the worker has in hand. `word` is Phase << 56 | count; see journal.h for who stores what in which order.
+// What the worker has in hand. `word` is Phase << 56 | count; see journal.h for who stores what in which
+// order.
 struct RedoEntry {
     uint64_t offset;  // in slot memory, 8-aligned, inside records, chunk links, worker control or scoreboard
     uint64_t value;
 };
 struct JournalPage {
     std::atomic<uint64_t> word;
-    int32_t source_fd, target_fd;  // in hand; kept after IDLE, so that a successor re-arms and advances both
+    int32_t source_fd,
+        target_fd;  // in hand; kept after idle, so that a successor re-arms and advances both. 0: none
     uint32_t source_generation, target_generation;
-    uint64_t buffer_at;  // offset in slot memory that recv writes to or send reads from
+    uint64_t buffer_at;  // offset in slot memory that recv writes to
+    uint64_t send_at;    // offset in slot memory that send reads from
     uint32_t buffer_bytes;
-    uint32_t listener;  // stable id, of accept
-    uint64_t base;      // Record::sent of the target before the send, or Record::received of the source before the recv
-    uint32_t recovery_tries;  // successors that began with this word and died before they were through
-    uint32_t receive_chunk;   // chunk id that the worker receives into
+    uint32_t send_bytes;
+    uint64_t receive_chunk;   // id of the chunk that the worker receives into; 0: none yet
     uint64_t last_word;       // what the last recovery began with
+    uint32_t recovery_tries;  // recoveries in a row that began with that word and were not got through
+    uint32_t spare;
     RedoEntry redo[kMaxRedo];
 };
 
@@ -140,8 +149,8 @@ struct LogRing {
 };
 inline constexpr uint32_t kLogRingBytes = 64 * 1024;
 
-// How a chunk hangs in a chain. Chunk id 0: none. Ids 1..small_count are small, the next large_count are large.
-// Free lists are not stored; whoever adopts rebuilds them from the chains that records name.
+// How a chunk hangs in a chain. Chunk id 0: none. Ids 1..small_count are small, the next large_count are
+// large. Free lists are not stored; whoever adopts rebuilds them from the chains that records name.
 struct ChunkLink {
     uint64_t next;   // id in the low half
     uint64_t range;  // begin << 32 | end, bytes inside the chunk

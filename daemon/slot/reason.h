@@ -1,7 +1,7 @@
 #pragma once
 
-// The closed lists that logs, counters and status share: why a connection ended, why it was not taken, what it lived
-// through. The numbers are part of slot memory's format: append only. Every process.
+// The closed lists that logs, counters and status share: why a connection ended, why it was not taken, what
+// it lived through. The numbers are part of slot memory's format: append only. Every process.
 
 #include <cstdint>
 #include <string_view>
@@ -26,6 +26,7 @@ enum class CloseReason : uint8_t {
     stuck_recovery,    // recovery met it three times without progress
     unix_in_flight,    // a unix socket caught between a call and its store when its worker died
     peer_vanished,     // found dead at adoption
+    unreachable,       // keep-alive probes or unacknowledged data ran into their limit
     count
 };
 

@@ -1,8 +1,9 @@
 #pragma once
 
 // A connection: 128 bytes in slot memory, index = descriptor. No object, no pointer, no function.
-// Writer: the worker that holds the seat. Readers: its successor, which trusts no field before it was checked.
-// A field that changes together with another one, or with a counter, changes through the redo log (journal.h).
+// Writer: the worker that holds the seat. Readers: its successor, which trusts no field before it was
+// checked. A field that changes together with another one, or with a counter, changes through the redo log
+// (journal.h).
 
 #include <cstddef>
 #include <cstdint>
@@ -14,18 +15,18 @@ enum class State : uint8_t {
     waiting,  // accepted; its upstream connection is not there yet, it is not read
     dialing,  // towards an upstream: connect was called or is about to be
     open,
-    doomed,   // its end is decided, `reason` says why; what is left is unregister, close, free
+    doomed,  // its end is decided, `reason` says why; what is left is unregister, close, free
 };
 
 enum class Kind : uint8_t { accepted_tcp, accepted_unix, dialled_tcp, dialled_unix };
 
 // Bits of RecordWord::flags.
-inline constexpr uint16_t kEndIn = 1;       // the peer's FIN was read
-inline constexpr uint16_t kEndOut = 2;      // our FIN is out or about to be: set before shutdown is called
-inline constexpr uint16_t kPaused = 4;      // not read: what takes its bytes is over its high-water mark
-inline constexpr uint16_t kReset = 8;       // end it by RST
+inline constexpr uint16_t kEndIn = 1;          // the peer's FIN was read
+inline constexpr uint16_t kEndOut = 2;         // our FIN is out or about to be: set before shutdown is called
+inline constexpr uint16_t kPaused = 4;         // not read: what takes its bytes is over its high-water mark
+inline constexpr uint16_t kReset = 8;          // end it by RST
 inline constexpr uint16_t kUnregistered = 16;  // no longer in the epoll set: both directions ended
-inline constexpr uint16_t kConnected = 32;  // a dialled socket that was past SYN_SENT
+inline constexpr uint16_t kConnected = 32;     // a dialled socket that was past SYN_SENT
 
 // The part of a record that is stored as one word.
 struct RecordWord {
@@ -59,16 +60,16 @@ struct Record {
     uint64_t word;      // RecordWord
     uint64_t out;       // chain of unsent output: first chunk id << 32 | last; 0: none
     uint64_t out_bytes;
-    uint64_t peer;         // the other one of a pair: descriptor << 32 | generation; ~0: none
-    uint64_t opened_ns;    // monotonic
-    uint32_t listener;     // stable id
-    uint32_t server;       // dialled: upstream index << 16 | server index
-    Tick active_tick;      // last byte either way
-    Tick progress_tick;    // last byte of output taken, or output begun
-    Tick ended_tick;       // first direction ended, or dial begun
-    uint8_t interest;      // EPOLLIN | EPOLLOUT as last told to epoll
+    uint64_t peer;       // the other one of a pair: descriptor << 32 | generation; ~0: none
+    uint64_t opened_ns;  // monotonic
+    uint32_t listener;   // stable id
+    uint32_t server;     // dialled: upstream index << 16 | server index
+    Tick active_tick;    // last byte either way
+    Tick progress_tick;  // last byte of output taken, or output begun
+    Tick ended_tick;     // first direction ended, or dial begun
+    uint8_t interest;    // EPOLLIN | EPOLLOUT as last told to epoll
     uint8_t recovery_tries;
-    uint8_t dial_tries;    // servers tried so far
+    uint8_t dial_tries;      // servers tried so far
     uint8_t address_family;  // 4, 6; 0: unix
     uint8_t address[16];     // of the peer; IPv4 in the first four
     uint16_t port;

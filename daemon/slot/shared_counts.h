@@ -1,8 +1,9 @@
 #pragma once
 
-// How many connections each slot holds of each listener: one memfd that all slots and the master map, for limits that
-// hold over all workers. A slot writes its own column only; a successor puts it right when it adopts; the master clears
-// the column of a slot that was lost. Readers add up a row, which may be a moment old.
+// How many connections each slot holds of each listener: one memfd that all slots and the master map, for
+// limits that hold over all workers. A slot writes its own column only; a successor puts it right when it
+// adopts; the master clears the column of a slot that was lost. Readers add up a row, which may be a moment
+// old.
 
 #include <atomic>
 #include <cstdint>
@@ -21,7 +22,9 @@ public:
     SharedCounts& operator=(SharedCounts&&) = delete;
     ~SharedCounts();
 
-    std::atomic<uint32_t>& open(uint32_t listener, uint32_t slot) { return cells_[listener * kMaxSlots + slot]; }
+    std::atomic<uint32_t>& open(uint32_t listener, uint32_t slot) {
+        return cells_[listener * kMaxSlots + slot];
+    }
     // Over the first `slots` columns.
     uint64_t total(uint32_t listener, uint32_t slots) const;
 

@@ -23,7 +23,8 @@ public:
 
     // A sealed memfd with its header written; MFD_NOEXEC_SEAL where the kernel knows it.
     static Result<UniqueFd> create(const SlotSizes& sizes);
-    // Checks magic, format, every size and offset against the file's size: bad_format names the first that is wrong.
+    // Checks magic, format, every size and offset against the file's size: bad_format names the first that is
+    // wrong.
     static Result<SlotMemory> map(int fd, Access access);
 
     SlotMemory(SlotMemory&& other) noexcept;
@@ -39,6 +40,8 @@ public:
     Record* records() { return at<Record>(offsets_.records); }
     uint32_t record_count() const { return record_count_; }
     ChunkLink* chunk_links() { return at<ChunkLink>(offsets_.chunk_links); }
+    char* small_chunks() { return at<char>(offsets_.small_chunks); }
+    char* large_chunks() { return at<char>(offsets_.large_chunks); }
     char* base() { return base_; }
     uint64_t bytes() const { return bytes_; }
     uint64_t offset_of(const void* field) const {
@@ -48,7 +51,8 @@ public:
 private:
     // Copied from the header once checked: the file's own may change under us.
     struct Offsets {
-        uint64_t master_control, worker_control, scoreboard, journal, log_ring, records, chunk_links;
+        uint64_t master_control, worker_control, scoreboard, journal, log_ring, records, chunk_links,
+            small_chunks, large_chunks;
     };
     SlotMemory(char* base, uint64_t bytes) : base_(base), bytes_(bytes) {}
     template <typename T>

@@ -1,0 +1,95 @@
+#include "daemon/slot/chunk_pool.h"
+
+#include <fcntl.h>
+
+namespace tcpd::slot {
+
+namespace {
+constexpr uint32_t kKeepSmall = 1024;  // 4 MiB of each size stay with the slot when they are free
+constexpr uint32_t kKeepLarge = 64;
+}  // namespace
+
+ChunkPool::ChunkPool(SlotMemory& memory, int memory_fd)
+    : memory_(memory), memory_fd_(memory_fd), links_(memory.chunk_links()) {
+    const Header& h = memory.header();
+    WorkerControl& control = memory.worker_control();
+    small_ = {1, h.small_count, kSmallChunkBytes, kKeepSmall, memory.small_chunks(), &control.small_high, {},
+              {}};
+    large_ = {1 + h.small_count,
+              h.large_count,
+              kLargeChunkBytes,
+              kKeepLarge,
+              memory.large_chunks(),
+              &control.large_high,
+              {},
+              {}};
+}
+
+ChunkId ChunkPool::take(Size& size) {
+    if (size.backed.empty() && !stock(size)) return 0;
+    const ChunkId id = size.backed.back();
+    size.backed.pop_back();
+    links_[id] = {0, 0};
+    return id;
+}
+
+bool ChunkPool::stock(Size& size) {
+    ChunkId id = 0;
+    const uint32_t high = size.high->load(std::memory_order_relaxed);
+    if (!size.bare.empty()) {
+        id = size.bare.back();
+    } else if (high < size.count) {
+        id = size.first + high;
+    } else {
+        return false;
+    }
+    if (!change_backing(size, id, 0)) return false;
+    if (size.bare.empty()) {
+        size.high->store(high + 1, std::memory_order_relaxed);
+    } else {
+        size.bare.pop_back();
+    }
+    size.backed.push_back(id);
+    return true;
+}
+
+void ChunkPool::release(ChunkId id) {
+    Size& size = size_of(id);
+    if (size.backed.size() < size.keep) {
+        size.backed.push_back(id);
+        return;
+    }
+    change_backing(size, id, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    size.bare.push_back(id);
+}
+
+bool ChunkPool::change_backing(const Size& size, ChunkId id, int mode) {
+    return fallocate(memory_fd_, mode, static_cast<off_t>(memory_.offset_of(data(id))), size.chunk_bytes) ==
+           0;
+}
+
+bool ChunkPool::mark_used(ChunkId id) {
+    if (used_.empty()) used_.resize(uint64_t{small_.count} + large_.count + 1);
+    if (used_[id]) return false;
+    used_[id] = true;
+    return true;
+}
+
+void ChunkPool::rebuild() {
+    rebuild(small_);
+    rebuild(large_);
+    used_ = {};
+}
+
+void ChunkPool::rebuild(Size& size) {
+    size.backed.clear();
+    size.bare.clear();
+    const uint32_t high = std::min(size.high->load(std::memory_order_relaxed), size.count);
+    size.high->store(high, std::memory_order_relaxed);
+    for (uint32_t i = 0; i < high; ++i) {
+        const ChunkId id = size.first + i;
+        if (used_.empty() || !used_[id]) size.bare.push_back(id);
+    }
+}
+
+}  // namespace tcpd::slot
