@@ -1,0 +1,29 @@
+#pragma once
+
+// What `tcpd -s VERB` and the master say to each other over PID_FILE.ctl, a SEQPACKET unix socket of mode 0600.
+// A request is one message: the verb ("status", "stop"). It is answered by messages whose first byte is a ReplyKind:
+// any number of `output`, then one `done` or `failed`, which ends the conversation. End of file before that: the master
+// is gone. Both sides; nothing is owned here. Verbs may be added; the kinds of reply stay.
+// Source: unix(7).
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace tcpd::control {
+
+enum class ReplyKind : char {
+    output = 'o',  // the rest is text to print as it is; more follows
+    done = 'k',    // the rest is a last line of text, which may be empty
+    failed = 'e',  // the rest is the reason, one line
+};
+
+inline constexpr size_t kMaxRequestBytes = 256;
+inline constexpr size_t kMaxReplyBytes = 32 * 1024;  // a whole message, its first byte included
+
+inline constexpr std::string_view kStatusVerb = "status";
+inline constexpr std::string_view kStopVerb = "stop";  // drains like TERM; answered when the master is about to exit
+
+inline std::string socket_path(std::string_view pid_file) { return std::string(pid_file) + ".ctl"; }
+
+}  // namespace tcpd::control
