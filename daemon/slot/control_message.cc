@@ -16,9 +16,9 @@ struct WireMessage {
     uint32_t type, a, b, c;
 };
 struct WireBirth {
-    uint32_t type, image, slot, slots, descriptor_limit, socket_count;
+    uint32_t type, image, slot, slots, descriptor_limit, log_level, socket_count;
 };
-static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 24 && sizeof(ListenSocket) == 16);
+static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 28 && sizeof(ListenSocket) == 16);
 
 constexpr size_t kMaxBirthSockets = 4096;  // 64 KiB, well below a socket's default send buffer
 
@@ -176,6 +176,7 @@ Result<void> send_birth(int control_fd, const Birth& birth) {
                    birth.slot,
                    birth.slots,
                    birth.descriptor_limit,
+                   birth.log_level,
                    static_cast<uint32_t>(birth.sockets.size())};
     iovec parts[] = {
         {&wire, sizeof wire},
@@ -197,7 +198,7 @@ Result<Birth> receive_birth(int control_fd) {
     if (wire.socket_count > kMaxBirthSockets ||
         bytes->size() != sizeof wire + wire.socket_count * sizeof(ListenSocket))
         return malformed("it has the wrong length for " + std::to_string(wire.socket_count) + " sockets");
-    Birth birth{wire.image, wire.slot, wire.slots, wire.descriptor_limit, {}};
+    Birth birth{wire.image, wire.slot, wire.slots, wire.descriptor_limit, wire.log_level, {}};
     birth.sockets.resize(wire.socket_count);
     if (wire.socket_count > 0)
         std::memcpy(birth.sockets.data(), bytes->data() + sizeof wire,

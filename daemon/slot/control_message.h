@@ -58,6 +58,7 @@ struct Birth {
     uint32_t slot;
     uint32_t slots;  // columns of the shared counts in use
     uint32_t descriptor_limit;
+    uint32_t log_level;  // log::Level; the command line's goes before the bundle's
     std::vector<ListenSocket> sockets;
 };
 

@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(a_descriptor_belongs_to_replace_log_alone) {
 
 BOOST_AUTO_TEST_CASE(a_birth_keeps_its_sockets_in_order) {
     Pair pair;
-    Birth birth{.image = 7, .slot = 2, .slots = 4, .descriptor_limit = 20'000, .sockets = {}};
+    Birth birth{.image = 7, .slot = 2, .slots = 4, .descriptor_limit = 20'000, .log_level = 3, .sockets = {}};
     for (uint32_t i = 0; i < 1'000; ++i)
         birth.sockets.push_back({i % 256, i, i + 1, static_cast<int>(i) + 8});
     BOOST_REQUIRE(send_birth(pair.master.get(), birth));
@@ -125,6 +125,7 @@ BOOST_AUTO_TEST_CASE(a_birth_keeps_its_sockets_in_order) {
     BOOST_TEST(got->slot == 2U);
     BOOST_TEST(got->slots == 4U);
     BOOST_TEST(got->descriptor_limit == 20'000U);
+    BOOST_TEST(got->log_level == 3U);
     BOOST_REQUIRE(got->sockets.size() == 1'000U);
     BOOST_TEST(got->sockets[999].listener_id == 999U % 256);
     BOOST_TEST(got->sockets[999].listener_index == 999U);
@@ -142,7 +143,7 @@ BOOST_AUTO_TEST_CASE(a_birth_may_have_no_socket) {
 
 BOOST_AUTO_TEST_CASE(a_false_birth_is_refused) {
     Pair pair;
-    const uint32_t missing_socket[6] = {1, 1, 1, 1, 1, 1}, huge[6] = {1, 1, 1, 1, 1, 0xFFFFFFFF};
+    const uint32_t missing_socket[7] = {1, 1, 1, 1, 1, 1, 1}, huge[7] = {1, 1, 1, 1, 1, 1, 0xFFFFFFFF};
     ::send(pair.master.get(), missing_socket, sizeof missing_socket, 0);
     ::send(pair.master.get(), huge, sizeof huge, 0);
     BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}));
