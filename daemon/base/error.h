@@ -29,12 +29,12 @@ enum class ErrorCode {
 
 struct Error {
     ErrorCode code = ErrorCode::system;
-    std::string doing;   // "bind listener \"gateway\""; read after "could not"
-    std::string on;      // "0.0.0.0:7000"; empty: nothing to name
+    std::string doing;   // `bind listener "gateway" to`; read after "could not". Empty: `reason` says it all
+    std::string on;      // "0.0.0.0:7000"; read after `doing`. Empty: nothing to name
     int sys_errno = 0;   // 0: not a system call
-    std::string reason;  // used where there is no errno, or beside it
+    std::string reason;  // the cause where there is no errno; beside one it stands before the hint
     std::string hint;    // what to do; printed in brackets
-    std::string during;  // one line that a caller added
+    std::string during;  // what a caller was about; read after "while"
 
     // `could not bind listener "gateway" to 0.0.0.0:7000: Address already in use (stop the other server ...)`
     std::string text() const;

@@ -25,6 +25,8 @@ public:
     // Room for `bytes` contiguous bytes, or nullptr; then `commit` what was used.
     virtual char* reserve(size_t bytes) = 0;
     virtual void commit(size_t bytes) = 0;
+    // Hands all that waits to write_lines. Called by the log only, never by two threads at once.
+    virtual void flush() = 0;
 };
 
 struct Setup {
@@ -37,7 +39,7 @@ struct Setup {
 void start(const Setup& setup);
 void set_who(std::string_view who);  // the pid is read anew as well
 void set_level(Level level);
-void set_buffer(LineBuffer* buffer);  // nullptr: none. Lines of warn and above flush it at once through write(2)
+void set_buffer(LineBuffer* buffer);  // nullptr: none. Lines of warn and above flush it at once
 bool enabled(Level level);
 Level level_from(std::string_view name, bool* known);
 std::string_view name_of(Level level);
@@ -47,6 +49,10 @@ std::string_view name_of(Format format);
 void write(Level level, fmt::string_view format, fmt::format_args args);
 void write_limited(Level level, const char* key, fmt::string_view format, fmt::format_args args);
 uint64_t dropped_lines();
+// Has the LineBuffer flushed: before a loop goes to sleep, and for what a predecessor left in it.
+void flush();
+// For LineBuffer::flush alone: whole lines go to the descriptor, or are dropped and counted.
+void write_lines(std::string_view lines);
 
 template <typename... Args>
 void debug(fmt::format_string<Args...> f, Args&&... args) {

@@ -14,7 +14,8 @@
 
 namespace tcpd {
 
-// Remembers where argv and environ lie, so that a title can be written over them. Call first in main; copies environ.
+// Remembers where argv and environ lie, so that a title can be written over them. Call first in main: copies the
+// strings of both, so that argv[i] and getenv stay good.
 void keep_argv(int argc, char** argv);
 // "tcpd: worker 0"; also the thread's name (15 bytes: "tcpd: worker 0"). Makes no allocation after keep_argv.
 void set_process_title(std::string_view title);
@@ -28,7 +29,10 @@ struct User {
 Result<User> find_user(const std::string& name);
 Result<gid_t> find_group(const std::string& name);
 // Groups, gid, uid (all three of each), then no capability is left; sets PR_SET_DUMPABLE, else there is no core.
+// Without privilege it is an Error unless the process is that user already.
 Result<void> become_user(const User& user);
+// All sets empty, ambient as well; a part of become_user, alone for a process that keeps its user.
+Result<void> drop_capabilities();
 
 // Raises the soft limit to the hard one, at most `most`; returns what is in force.
 Result<uint64_t> raise_descriptor_limit(uint64_t most = 1'048'576);
@@ -39,8 +43,8 @@ unsigned usable_cpus();
 // Opens /dev/null over 0 (and over 1 and 2 where they are closed).
 Result<void> settle_standard_descriptors();
 
-// "exited with 3", "killed by SIGSEGV, core dumped": from the fields of waitid(2).
-std::string describe_exit(int si_code, int si_status);
+// "exited with 3", "killed by SIGSEGV, core dumped": from si_code and si_status of waitid(2).
+std::string describe_exit(int code, int status);
 std::string signal_name(int signal_number);
 
 }  // namespace tcpd

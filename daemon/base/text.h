@@ -29,7 +29,11 @@ std::string format_elapsed(uint64_t nanoseconds);
 // The candidate nearest to `word` by edit distance, if it is near enough to be a slip (at most 2, or a third of it).
 std::optional<std::string_view> nearest(std::string_view word, const std::vector<std::string_view>& candidates);
 
-// `text` with control characters, quotes and backslashes escaped, at most `limit` bytes, in double quotes.
+// Length of the UTF-8 character that `text` begins with; 0: none, or one that is malformed, overlong or a surrogate.
+size_t utf8_character(std::string_view text);
+
+// `text` with control characters, quotes and backslashes escaped and malformed UTF-8 as \xNN, in double quotes; what
+// would be over `limit` bytes between them is cut, and "..." says so.
 std::string quoted(std::string_view text, size_t limit = 200);
 
 }  // namespace tcpd

@@ -1,0 +1,70 @@
+#include "daemon/base/error.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace tcpd {
+
+namespace {
+
+std::string describe_errno(int sys_errno) {
+    const char* description = strerrordesc_np(sys_errno);
+    return description ? description : "errno " + std::to_string(sys_errno);
+}
+
+ErrorCode code_for(int sys_errno) {
+    switch (sys_errno) {
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM: return ErrorCode::exhausted;
+        case EACCES:
+        case EPERM: return ErrorCode::no_permission;
+        case EADDRINUSE: return ErrorCode::in_use;
+        case ENOENT: return ErrorCode::not_found;
+        default: return ErrorCode::system;
+    }
+}
+
+void append_joined(std::string& text, const char* separator, const std::string& more) {
+    if (more.empty()) return;
+    if (!text.empty()) text += separator;
+    text += more;
+}
+
+}  // namespace
+
+std::string Error::text() const {
+    std::string subject = doing.empty() ? "" : "could not " + doing;
+    append_joined(subject, " ", on);
+    std::string cause = sys_errno ? describe_errno(sys_errno) : reason;
+    std::string aside = sys_errno ? reason : "";
+    append_joined(aside, "; ", hint);
+
+    append_joined(subject, ": ", cause);
+    if (!aside.empty()) append_joined(subject, " ", "(" + aside + ")");
+    if (!during.empty()) append_joined(subject, ", ", "while " + during);
+    return subject;
+}
+
+Error&& Error::while_doing(std::string what) && {
+    during = std::move(what);
+    return std::move(*this);
+}
+
+Error system_error(int sys_errno, std::string doing, std::string on, std::string hint) {
+    Error error;
+    error.code = code_for(sys_errno);
+    error.doing = std::move(doing);
+    error.on = std::move(on);
+    error.sys_errno = sys_errno;
+    error.hint = std::move(hint);
+    return error;
+}
+
+bool is_local_fault(int sys_errno) {
+    return sys_errno == EMFILE || sys_errno == ENFILE || sys_errno == ENOBUFS || sys_errno == ENOMEM ||
+           sys_errno == EADDRNOTAVAIL;
+}
+
+}  // namespace tcpd

@@ -1,0 +1,37 @@
+#pragma once
+
+// At most one line of a kind in five seconds, and how many were left out between two. Every process; pure:
+// the clock is passed in. Holds kMostKinds kinds at a time; a further one takes the place of the one that was
+// quiet longest.
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace tcpd::log {
+
+inline constexpr uint64_t kQuietNs = 5'000'000'000;
+inline constexpr size_t kMostKinds = 64;
+
+class LineLimit {
+public:
+    struct Verdict {
+        bool may_write;
+        uint64_t left_out;  // since the last line of this kind that was written
+        uint64_t quiet_ns;  // how long ago that was
+    };
+    // `key` is kept as a pointer: a string literal.
+    Verdict on_line(const char* key, uint64_t now_ns);
+
+private:
+    struct Kind {
+        std::string_view key;
+        uint64_t written_ns = 0;
+        uint64_t left_out = 0;
+    };
+    Kind& kind_of(std::string_view key);
+
+    std::array<Kind, kMostKinds> kinds_{};
+};
+
+}  // namespace tcpd::log

@@ -1,0 +1,191 @@
+#include "daemon/base/process.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "daemon/base/cpu_quota.h"
+#include "daemon/base/text.h"
+#include "daemon/base/unique_fd.h"
+
+namespace tcpd {
+
+namespace {
+
+constexpr size_t kMostEntryBytes =
+    1 << 20;  // of a passwd or group entry: ERANGE beyond it is taken for an error
+
+bool is_user_already(const User& user) {
+    uid_t real = 0, effective = 0, saved = 0;
+    gid_t real_group = 0, effective_group = 0, saved_group = 0;
+    getresuid(&real, &effective, &saved);
+    getresgid(&real_group, &effective_group, &saved_group);
+    return effective != 0 && real == user.uid && effective == user.uid && saved == user.uid &&
+           real_group == user.gid && effective_group == user.gid && saved_group == user.gid;
+}
+
+Result<void> change_ids(const User& user) {
+    if (setgroups(user.groups.size(), user.groups.data()) != 0) {
+        return system_error(errno, "take the groups of user", user.name);
+    }
+    if (setresgid(user.gid, user.gid, user.gid) != 0) {
+        return system_error(errno, "take the group of user", user.name);
+    }
+    if (setresuid(user.uid, user.uid, user.uid) != 0) return system_error(errno, "become user", user.name);
+    return {};
+}
+
+// The lookup is getpwnam_r or getgrnam_r, which ask for a larger buffer by ERANGE.
+template <typename Entry, typename Lookup>
+Result<Entry> look_up(const char* kind, const std::string& name, std::vector<char>& buffer, Lookup lookup) {
+    Entry entry{};
+    Entry* found = nullptr;
+    buffer.resize(4096);
+    int failed = lookup(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+    while (failed == ERANGE && buffer.size() < kMostEntryBytes) {
+        buffer.resize(buffer.size() * 2);
+        failed = lookup(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+    }
+    if (found) return entry;
+    bool absent = failed == 0 || failed == ENOENT || failed == ESRCH;
+    std::string doing = std::string("find ") + kind;
+    if (!absent) return system_error(failed, doing, quoted(name));
+    Error error{ErrorCode::not_found, doing, quoted(name)};
+    error.reason = std::string("there is no such ") + kind;
+    return error;
+}
+
+std::vector<gid_t> groups_of(const std::string& name, gid_t gid) {
+    std::vector<gid_t> groups(64);
+    int count = static_cast<int>(groups.size());
+    while (getgrouplist(name.c_str(), gid, groups.data(), &count) < 0) {
+        groups.resize(std::max<size_t>(groups.size() * 2, static_cast<size_t>(count)));
+        count = static_cast<int>(groups.size());
+    }
+    groups.resize(static_cast<size_t>(count));
+    return groups;
+}
+
+unsigned affinity_cpus() {
+    for (size_t cpus = 1024; cpus <= 1 << 20; cpus *= 2) {
+        cpu_set_t* set = CPU_ALLOC(cpus);
+        size_t bytes = CPU_ALLOC_SIZE(cpus);
+        bool known = sched_getaffinity(0, bytes, set) == 0;
+        int count = known ? CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
+        if (known) return static_cast<unsigned>(std::max(count, 1));
+        if (errno != EINVAL) break;
+    }
+    return 1;
+}
+
+std::string read_all(const char* path) {
+    std::ifstream file(path);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+}
+
+}  // namespace
+
+Result<User> find_user(const std::string& name) {
+    std::vector<char> buffer;
+    Result<passwd> entry = look_up<passwd>("user", name, buffer, getpwnam_r);
+    if (!entry) return std::move(entry.error());
+    return User{entry->pw_uid, entry->pw_gid, groups_of(name, entry->pw_gid), name};
+}
+
+Result<gid_t> find_group(const std::string& name) {
+    std::vector<char> buffer;
+    Result<group> entry = look_up<group>("group", name, buffer, getgrnam_r);
+    if (!entry) return std::move(entry.error());
+    return entry->gr_gid;
+}
+
+Result<void> become_user(const User& user) {
+    if (!is_user_already(user)) {
+        Result<void> changed = change_ids(user);
+        if (!changed) return changed;
+    }
+    Result<void> dropped = drop_capabilities();
+    if (!dropped) return dropped;
+    if (user.uid != 0 && (setresuid(0, 0, 0) == 0 || setresgid(0, 0, 0) == 0)) {
+        Error error{ErrorCode::no_permission, "give up root for user", user.name};
+        error.reason = "the way back is still open";
+        return error;
+    }
+    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0)
+        return system_error(errno, "allow core dumps of user", user.name);
+    return {};
+}
+
+Result<void> drop_capabilities() {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+    if (syscall(SYS_capset, &header, none) != 0) return system_error(errno, "drop all capabilities");
+    return {};
+}
+
+Result<uint64_t> raise_descriptor_limit(uint64_t most) {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return system_error(errno, "read the descriptor limit");
+    // Lowered as well: tables are sized by it, and no descriptor may lie outside of them.
+    limit.rlim_cur = std::min<uint64_t>(limit.rlim_max, most);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return system_error(errno, "set the descriptor limit to", std::to_string(limit.rlim_cur));
+    }
+    return limit.rlim_cur;
+}
+
+unsigned usable_cpus() {
+    unsigned cpus = affinity_cpus();
+    std::optional<unsigned> quota = cpu_quota(read_all("/proc/self/cgroup"), "/sys/fs/cgroup");
+    return quota ? std::min(cpus, *quota) : cpus;
+}
+
+Result<void> settle_standard_descriptors() {
+    UniqueFd null(open("/dev/null", O_RDWR));
+    if (!null) return system_error(errno, "open", "/dev/null");
+    for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        bool replace = fd == STDIN_FILENO || fcntl(fd, F_GETFD) < 0;
+        if (replace && dup2(null.get(), fd) < 0)
+            return system_error(errno, "put /dev/null in the place of", std::to_string(fd));
+    }
+    if (null.get() <= STDERR_FILENO) null.release();
+    return {};
+}
+
+std::string describe_exit(int code, int status) {
+    switch (code) {
+        case CLD_EXITED: return "exited with " + std::to_string(status);
+        case CLD_KILLED: return "killed by " + signal_name(status);
+        case CLD_DUMPED: return "killed by " + signal_name(status) + ", core dumped";
+        case CLD_STOPPED: return "stopped by " + signal_name(status);
+        case CLD_CONTINUED: return "continued";
+        default: return "changed its state (code " + std::to_string(code) + ")";
+    }
+}
+
+std::string signal_name(int signal_number) {
+    if (const char* name = sigabbrev_np(signal_number)) return std::string("SIG") + name;
+    if (signal_number == SIGRTMIN) return "SIGRTMIN";
+    if (signal_number > SIGRTMIN && signal_number <= SIGRTMAX) {
+        return "SIGRTMIN+" + std::to_string(signal_number - SIGRTMIN);
+    }
+    return "signal " + std::to_string(signal_number);
+}
+
+}  // namespace tcpd
