@@ -1,0 +1,11 @@
+#define BOOST_TEST_MODULE tcpd
+#define BOOST_TEST_NO_MAIN
+#include <boost/test/unit_test.hpp>
+
+#include "daemon/base/process.h"
+
+// Its own main, so that the tests of process titles have an argv to write over.
+int main(int argc, char** argv) {
+    tcpd::keep_argv(argc, argv);
+    return boost::unit_test::unit_test_main(&init_unit_test, argc, argv);
+}
