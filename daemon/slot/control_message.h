@@ -5,6 +5,7 @@
 // reads and writes. End of file means to a slot that the master is gone, and to the master that the slot's
 // table is. Source: unix(7).
 
+#include <csignal>
 #include <cstdint>
 #include <vector>
 
@@ -37,6 +38,13 @@ struct Message {
     MessageType type;
     uint32_t a = 0, b = 0, c = 0;
 };
+
+// To a standby: MasterControl::dead_pid holds who died in its seat. Real-time numbers are not compile-time constants.
+inline int holder_died_signal() { return SIGRTMIN + 1; }
+
+// How a slot's processes end of their own will, beside kExitSystem and kExitConfig of a start-up that failed.
+inline constexpr int kExitRetired = 0;    // their image is out of service
+inline constexpr int kExitLeftSeat = 75;  // a worker that was told TERM: its standby succeeds
 
 // Where an image finds what the master gave it.
 inline constexpr int kControlFd = 3;

@@ -1,0 +1,48 @@
+#pragma once
+
+// One execution of the binary for one slot: what it holds from its start-up on, before it has seen a client's
+// byte. Worker and standby: both are clones of one image and have all this at the same addresses, each its
+// own copy. Descriptors opened here are never closed, only replaced at the same number (dup3): a standby's
+// memory names them. If the process dies in its start-up, the slot has no worker: the master sees the exit
+// code and makes another image. Life after it: worker/life.h; service: worker/service.h.
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "conf/config.h"
+#include "daemon/slot/control_message.h"
+#include "daemon/slot/shared_counts.h"
+#include "daemon/slot/slot_memory.h"
+#include "worker/seat.h"
+
+struct ev_loop;
+
+namespace tcpd::worker {
+
+// The process that holds the seat, and how it came to it; set when the seat is taken.
+struct Holder {
+    bool is_first = true;       // of this image: nobody served with it before
+    pid_t pid = 0;              // also the loop's thread id
+    pid_t standby_pid = 0;      // 0: the clone failed
+    pid_t predecessor_pid = 0;  // who cloned this process; 0: nobody
+    uint32_t predecessor_fault =
+        0;                       // signal in whose handler the predecessor gave its seat away; 0: it did not
+    uint64_t seat_taken_ns = 0;  // monotonic
+};
+
+struct Image {
+    slot::Birth birth;
+    slot::SlotMemory memory;
+    slot::SharedCounts counts;
+    conf::Config config;
+    struct ev_loop* loop;  // owns its epoll descriptor; whoever serves calls ev_loop_fork first
+    Seat seat;
+    Holder holder{};
+};
+
+// What main calls for `--image`. A start-up that fails exits with kExitSystem or kExitConfig after one line
+// in the log.
+[[noreturn]] void run_image();
+
+}  // namespace tcpd::worker
