@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "daemon/ask_master.h"
 #include "daemon/base/process.h"
 #include "daemon/check_config.h"
 #include "daemon/command_line.h"
@@ -31,7 +32,7 @@ int do_task(const Command& command) {
         case Task::show_version: return print(version_text());
         case Task::check_config: return check_config(command);
         case Task::dump_config: return dump_config(command);
-        case Task::ask_master:
+        case Task::ask_master: return make_request(command);
         case Task::serve: break;
     }
     return kExitUsage;

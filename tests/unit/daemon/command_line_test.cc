@@ -6,7 +6,9 @@ using namespace tcpd;
 
 namespace {
 
-Result<Command> parse(const std::vector<std::string>& words) { return parse_command_line(words, "/home/ada"); }
+Result<Command> parse(const std::vector<std::string>& words) {
+    return parse_command_line(words, "/home/ada");
+}
 
 std::string error_of(const std::vector<std::string>& words) {
     auto command = parse(words);
