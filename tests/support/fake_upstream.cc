@@ -1,0 +1,180 @@
+#include "tests/support/fake_upstream.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+namespace tcpd::test {
+namespace {
+
+Address parsed(const std::string& text) {
+    Result<Address> address = Address::parse(text, true);
+    if (!address) throw Failed(address.error().text());
+    return *address;
+}
+
+Address local_address(int fd) {
+    sockaddr_storage local{};
+    socklen_t length = sizeof local;
+    getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length);
+    return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&local), length);
+}
+
+UniqueFd bound(const Address& address) {
+    UniqueFd fd(socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd || bind(fd.get(), address.get(), address.length()) != 0) throw Failed("bind failed");
+    return fd;
+}
+
+UniqueFd bound_listener(const UpstreamOptions& options) {
+    UniqueFd fd = bound(parsed(options.unix_path.empty() ? "127.0.0.1:0" : "unix:" + options.unix_path));
+    // Accepted sockets inherit both.
+    if (options.receive_buffer) {
+        setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &options.receive_buffer, sizeof(int));
+    }
+    if (options.segment) setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &options.segment, sizeof(int));
+    if (listen(fd.get(), 4096) != 0) throw Failed("listen failed");
+    prepare_socket(fd.get());
+    return fd;
+}
+
+void watch(int epoll, int fd, uint32_t events, int operation = EPOLL_CTL_ADD) {
+    epoll_event event{.events = events, .data = {.fd = fd}};
+    if (epoll_ctl(epoll, operation, fd, &event) != 0) throw Failed("epoll_ctl failed");
+}
+
+}  // namespace
+
+// The upstream's end: it learns from the client's first bytes what it is to do.
+class FakeUpstream::ServerEnd : public ExactEndpoint {
+public:
+    using ExactEndpoint::ExactEndpoint;
+
+protected:
+    uint64_t send_limit() const override {
+        if (!is_told() || hello_.role == Role::sink) return 0;
+        if (hello_.role == Role::echo) return received_;
+        return hello_.down_bytes == kEndless && end_seen_ ? sent_ : hello_.down_bytes;
+    }
+    bool output_is_over() const override {
+        return end_seen_ || (is_told() && hello_.ends_first && sent_ == hello_.down_bytes);
+    }
+    bool end_is_right() const override { return is_told(); }
+    bool takes(const char* bytes, size_t n) override {
+        if (is_told()) return in_.matches(received_, bytes, n);
+        std::memcpy(first_ + received_, bytes, n);
+        if (received_ + n == sizeof(Hello)) be_told();
+        return true;
+    }
+    size_t read_limit() const override { return is_told() ? hello_.read_piece : sizeof(Hello) - received_; }
+    size_t piece_limit() const override { return hello_.piece; }
+    uint64_t urgent_at() const override {
+        if (!is_told() || !hello_.urgent) return kEndless;
+        return hello_.role == Role::echo ? sizeof(Hello) : 0;
+    }
+    bool resets_now() const override { return is_told() && hello_.resets && sent_ == hello_.down_bytes; }
+
+private:
+    bool is_told() const { return received_ >= sizeof(Hello); }
+    void be_told() {
+        hello_ = Hello::from(first_);
+        in_ = Pattern(hello_.seed, hello_.bytes());
+        out_ = hello_.role == Role::source ? Pattern(hello_.seed + 1) : in_;
+    }
+    char first_[sizeof(Hello)];
+    Hello hello_;
+};
+
+FakeUpstream::FakeUpstream(const UpstreamOptions& options)
+    : listener_(bound_listener(options)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      stop_(eventfd(0, EFD_CLOEXEC)) {
+    address_ = local_address(listener_.get());
+    watch(epoll_.get(), listener_.get(), EPOLLIN);
+    watch(epoll_.get(), stop_.get(), EPOLLIN);
+    thread_ = std::thread([this] { serve(); });
+}
+
+FakeUpstream::~FakeUpstream() {
+    const uint64_t one = 1;
+    if (write(stop_.get(), &one, sizeof one) == sizeof one) thread_.join();
+}
+
+void FakeUpstream::serve() {
+    for (;;) {
+        epoll_event events[64];
+        const int count = epoll_wait(epoll_.get(), events, 64, -1);
+        for (int i = 0; i < count; ++i) {
+            const int fd = events[i].data.fd;
+            if (fd == stop_.get()) return;
+            if (fd == listener_.get()) {
+                accept_all();
+            } else {
+                on_event(fd, events[i].events);
+            }
+        }
+    }
+}
+
+void FakeUpstream::accept_all() {
+    for (;;) {
+        UniqueFd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        if (!fd) return;
+        prepare_socket(fd.get());
+        const int number = fd.get();
+        ends_[number] = std::make_unique<ServerEnd>(std::move(fd));
+        watch(epoll_.get(), number, EPOLLIN);
+        ++accepted_;
+    }
+}
+
+void FakeUpstream::on_event(int fd, uint32_t events) {
+    const auto found = ends_.find(fd);
+    if (found == ends_.end()) return;
+    ServerEnd& server = *found->second;
+    const uint64_t sent = server.sent(), received = server.received();
+    const uint32_t interest = server.interest();
+    Outcome outcome = Outcome::wrong_byte;
+    try {
+        outcome = server.advance(events);
+    } catch (const Failed&) {  // no Hello
+    }
+    sent_ += server.sent() - sent;
+    received_ += server.received() - received;
+    if (outcome != Outcome::going_on) return end(fd, outcome);
+    if (server.interest() != interest) watch(epoll_.get(), fd, server.interest(), EPOLL_CTL_MOD);
+}
+
+void FakeUpstream::end(int fd, Outcome outcome) {
+    ends_.erase(fd);
+    finished_ += outcome == Outcome::finished;
+    reset_ += outcome == Outcome::reset;
+    early_end_ += outcome == Outcome::early_end;
+    wrong_ += outcome == Outcome::wrong_byte;
+}
+
+UpstreamResults FakeUpstream::results() const {
+    return {accepted_, finished_, reset_, early_end_, wrong_, sent_, received_};
+}
+
+RefusingPort::RefusingPort() : fd_(bound(parsed("127.0.0.1:0"))) { address_ = local_address(fd_.get()); }
+
+SilentPort::SilentPort() : listener_(bound(parsed("127.0.0.1:0"))) {
+    address_ = local_address(listener_.get());
+    // A backlog of 0 holds one connection that nobody accepts; the second one's handshake is then never
+    // answered.
+    if (listen(listener_.get(), 0) != 0) throw Failed("listen failed");
+    for (UniqueFd* fd : {&first_, &second_}) {
+        fd->reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        connect(fd->get(), address_.get(), address_.length());
+    }
+    pollfd poller{first_.get(), POLLOUT, 0};
+    poll(&poller, 1, static_cast<int>(kPatience.count()));
+}
+
+}  // namespace tcpd::test

@@ -1,0 +1,35 @@
+#pragma once
+
+// What /proc says about processes and sockets that a test watches. Runs in the test's process; owns nothing.
+// A process that is gone has no children, descriptors or memory.
+// Source: proc(5).
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tcpd::test {
+
+std::vector<pid_t> children_of(pid_t pid);
+std::vector<pid_t> members_of_group(pid_t group);  // zombies left out
+std::string title_of(pid_t pid);                   // as ps shows it: "tcpd: worker 0"
+char state_of(pid_t pid);                          // 'R', 'S', 'T', 'Z' ...; 0: gone
+bool is_running(pid_t pid);                        // neither gone nor a zombie
+size_t descriptors_of(pid_t pid);
+uint64_t pss_bytes_of(pid_t pid);
+size_t tasks_on_machine();
+
+inline constexpr int kCloseWait = 8;  // tcp_states.h
+inline constexpr int kListening = 10;
+// TCP sockets, IPv4 and IPv6, whose local port is `port`.
+size_t sockets_in_state(uint16_t port, int state);
+// The same, by the other end's port.
+size_t sockets_towards(uint16_t port, int state);
+
+std::string read_text(const std::string& path);
+std::vector<std::string> lines_of(const std::string& text);
+
+}  // namespace tcpd::test
