@@ -144,7 +144,10 @@ Result<Address> parse_plain(std::string_view text, bool allow_port_0) {
     size_t colon = text.find(':');
     if (colon != text.rfind(':')) return explain_colons(text);
     std::string_view host = text.substr(0, colon);
-    if (host.empty()) return wrong("an address is missing before the port (try 0.0.0.0{})", text);
+    if (host.empty()) {
+        bool has_port = has_only(text.substr(1), "0123456789");
+        return wrong("an address is missing before the port (try 0.0.0.0{})", has_port ? text : ":7000");
+    }
     if (colon == std::string_view::npos && has_only(host, "0123456789")) {
         return wrong("{} has no address (try 0.0.0.0:{})", quoted(text, 40), text.substr(0, 40));
     }

@@ -14,11 +14,12 @@ namespace tcpd::log {
 
 namespace {
 
-// Only if nobody has a use for it: whoever logs must not die because the reader of the log did.
-void ignore_broken_pipes() {
+// Whoever logs must not die because the log's reader did, or because the file is as large as it may be
+// (ulimit -f). A handler that somebody else set stays.
+void ignore_deadly(int signal_number) {
     struct sigaction current {};
-    bool is_deadly = sigaction(SIGPIPE, nullptr, &current) == 0 && current.sa_handler == SIG_DFL;
-    if (is_deadly) signal(SIGPIPE, SIG_IGN);
+    bool is_deadly = sigaction(signal_number, nullptr, &current) == 0 && current.sa_handler == SIG_DFL;
+    if (is_deadly) signal(signal_number, SIG_IGN);
 }
 
 }  // namespace
@@ -30,7 +31,8 @@ void Output::open(int fd, Notice notice) {
     sort_ = Sort::stream;
     if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) sort_ = Sort::file;
     if (fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode)) sort_ = Sort::socket;
-    ignore_broken_pipes();
+    ignore_deadly(SIGPIPE);
+    ignore_deadly(SIGXFSZ);
 }
 
 void Output::write(std::string_view lines) {

@@ -4,7 +4,7 @@
 // can be is preceded by a notice. Every process. Owns no descriptor. A pipe, terminal or socket whose reader
 // is stuck costs kPatience once and then nothing, until it takes bytes again; O_NONBLOCK is no way out, since
 // the open file belongs to others as well. Regular files are just written. Source: write(2), pipe(7)
-// "PIPE_BUF", signal(7) SIGPIPE.
+// "PIPE_BUF", signal(7) SIGPIPE and SIGXFSZ.
 
 #include <atomic>
 #include <chrono>
