@@ -1,8 +1,9 @@
 #pragma once
 
-// A whole configuration as plain structs, every default filled in; what the grammar (conf/grammar.h) produces and the
-// rest of the daemon reads as const. Runs in every process: the master reads files, a slot the sealed bundle.
-// Source: tcpd.yaml(5). 0 in a time-out: no limit; 0 in a limit: none.
+// A whole configuration as plain structs, every default filled in; what the grammar (conf/grammar.h) produces
+// and the rest of the daemon reads as const. Runs in every process: the master reads files, a slot the sealed
+// bundle. Two are equal when all that they say is equal. Source: tcpd.yaml(5). 0 in a time-out: no limit; 0
+// in a limit: none.
 
 #include <chrono>
 #include <cstdint>
@@ -18,32 +19,39 @@ namespace tcpd::conf {
 
 using namespace std::chrono_literals;
 
+inline constexpr unsigned kMaxWorkers = 256;  // slots
+
 struct Drain {
     Duration stop = 30s;
     bool spread = true;
+    bool operator==(const Drain&) const = default;
 };
 
 struct Log {
     log::Level level = log::Level::info;
     log::Format format = log::Format::text;
     std::string output = "stderr";  // or an absolute path
+    bool operator==(const Log&) const = default;
 };
 
 struct Supervisor {
     Duration respawn_initial = 100ms;
     Duration respawn_max = 30s;
     Duration watchdog = 10s;
+    bool operator==(const Supervisor&) const = default;
 };
 
 struct Keepalive {
     Duration idle = 60s;
     Duration interval = 10s;
     unsigned probes = 6;  // TCP_USER_TIMEOUT is idle + interval * probes
+    bool operator==(const Keepalive&) const = default;
 };
 
 struct UnixSocket {
     std::optional<unsigned> mode;  // permission bits
     std::string owner, group;      // empty: unchanged
+    bool operator==(const UnixSocket&) const = default;
 };
 
 struct ListenerTimeouts {
@@ -51,12 +59,14 @@ struct ListenerTimeouts {
     Duration half_close = 30s;
     Duration closing = 30s;
     Duration slow_reader = 60s;
+    bool operator==(const ListenerTimeouts&) const = default;
 };
 
 struct Limits {
     uint64_t connections = 0;  // over all workers
     uint64_t output_high_bytes = 256 * 1024;
     uint64_t output_low_bytes = 64 * 1024;
+    bool operator==(const Limits&) const = default;
 };
 
 enum class HandlerKind : uint8_t { echo, discard, proxy };
@@ -64,6 +74,7 @@ enum class HandlerKind : uint8_t { echo, discard, proxy };
 struct Handler {
     HandlerKind kind = HandlerKind::echo;
     size_t upstream = 0;  // index into Config::upstreams, for proxy
+    bool operator==(const Handler&) const = default;
 };
 
 struct Listener {
@@ -75,6 +86,7 @@ struct Listener {
     Keepalive keepalive;
     Limits limits;
     Handler handler;
+    bool operator==(const Listener&) const = default;
 };
 
 enum class Balance : uint8_t { round_robin };
@@ -85,6 +97,7 @@ struct Upstream {
     Balance balance = Balance::round_robin;
     Keepalive keepalive;
     Duration dial_timeout = 2s;
+    bool operator==(const Upstream&) const = default;
 };
 
 struct Config {
@@ -99,6 +112,7 @@ struct Config {
     std::vector<Upstream> upstreams;
 
     unsigned worker_count() const;  // resolves auto
+    bool operator==(const Config&) const = default;
 };
 
 }  // namespace tcpd::conf

@@ -1,8 +1,7 @@
 #pragma once
 
-// From YAML to a Config: all that is wrong in one run, each with its place. Every process; the only place where
-// yaml-cpp's exceptions can arise, and they stop here.
-// Source: tcpd.yaml(5).
+// From YAML to a Config: all that is wrong in one run, each with its place. Every process; the only place
+// where yaml-cpp's exceptions can arise, and they stop here. Source: tcpd.yaml(5).
 
 #include <string>
 #include <string_view>
@@ -28,10 +27,12 @@ struct Loaded {
     std::vector<std::string> warnings;
 };
 
-// Reads `path` (absolute) and what it includes through `source`; touches nothing else.
+// Reads `path` (absolute) and what it includes through `source`; asks the machine itself, for the users and
+// folders that are named, only if the source is live.
 Loaded load(Source& source, const std::string& path);
 
-// The configuration in full, every default filled in, with comments that name units; `load` reads it back as the same.
+// The configuration in full, every default filled in, with comments that name units; `load` reads it back as
+// the same.
 std::string dump(const Config& config);
 
 }  // namespace tcpd::conf

@@ -1,0 +1,127 @@
+#include "conf/check.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "conf/grammar.h"
+#include "daemon/base/text.h"
+
+namespace tcpd::conf {
+
+namespace {
+
+// TCP_USER_TIMEOUT is an int of milliseconds: tcp(7).
+constexpr Duration kMaxUserTimeout{INT32_MAX};
+
+void check_any_listener(Draft& draft) {
+    if (!draft.config.listeners.empty()) return;
+    if (draft.has_problem_below("listeners")) return;
+    draft.add_problem("listeners", std::string(find_key("", "listeners")->when_missing));
+}
+
+void check_overlap(Draft& draft, const Bound& earlier, const Bound& later) {
+    if (!earlier.address.overlaps(later.address)) return;
+    const std::string& name = draft.config.listeners[earlier.listener].name;
+    const std::string who =
+        earlier.listener == later.listener ? "this listener" : fmt::format("listener {}", tcpd::quoted(name));
+    draft.add_problem(later.place, later.key_path,
+                      fmt::format("{} is taken by {} already ({} at {}:{}:{})", later.address.text(), who,
+                                  earlier.address.text(), earlier.place.file, earlier.place.mark.line,
+                                  earlier.place.mark.column));
+}
+
+// Each with those before it of the same port: unix sockets have port 0.
+void check_overlaps(Draft& draft) {
+    std::map<uint16_t, std::vector<const Bound*>> by_port;
+    for (const Bound& bound : draft.bound) {
+        std::vector<const Bound*>& others = by_port[bound.address.port()];
+        const auto taken = std::find_if(others.begin(), others.end(), [&](const Bound* other) {
+            return other->address.overlaps(bound.address);
+        });
+        if (taken != others.end())
+            check_overlap(draft, **taken, bound);
+        else
+            others.push_back(&bound);
+    }
+}
+
+std::string unknown_upstream(const std::string& name, const std::vector<Upstream>& upstreams) {
+    std::vector<std::string_view> names;
+    for (const Upstream& upstream : upstreams) names.push_back(upstream.name);
+    if (names.empty())
+        return fmt::format("there is no upstream {} (none is declared under upstreams)", tcpd::quoted(name));
+    if (const auto near = nearest(name, names))
+        return fmt::format("there is no upstream {} (did you mean {}?)", tcpd::quoted(name), *near);
+    return fmt::format("there is no upstream {} (declare it under upstreams)", tcpd::quoted(name));
+}
+
+void resolve_upstreams(Draft& draft) {
+    const std::vector<Upstream>& upstreams = draft.config.upstreams;
+    std::map<std::string_view, size_t> index_of;
+    for (size_t at = 0; at < upstreams.size(); ++at) index_of.emplace(upstreams[at].name, at);
+    for (const ProxyUse& use : draft.proxies) {
+        const auto found = index_of.find(use.upstream);
+        if (found == index_of.end())
+            draft.add_problem(use.place, use.key_path, unknown_upstream(use.upstream, upstreams));
+        else
+            draft.config.listeners[use.listener].handler.upstream = found->second;
+    }
+}
+
+void check_keepalive(Draft& draft, const Keepalive& keepalive, const std::string& key_path) {
+    const Duration sum = keepalive.idle + keepalive.interval * keepalive.probes;
+    if (sum <= kMaxUserTimeout) return;
+    draft.add_problem(
+        key_path,
+        fmt::format("idle + interval * probes is {} (at most {}, which is what TCP_USER_TIMEOUT takes)",
+                    format_duration(sum),
+                    format_duration(std::chrono::floor<std::chrono::seconds>(kMaxUserTimeout))));
+}
+
+void check_water_marks(Draft& draft, const Limits& limits, const std::string& key_path) {
+    if (limits.output_low_bytes <= limits.output_high_bytes) return;
+    const std::string low = key_path + ".output_low", high = key_path + ".output_high";
+    const bool is_low_written = draft.is_written(low);
+    draft.add_problem(
+        is_low_written ? low : high,
+        fmt::format("output_low ({}{}) is above output_high ({})", format_size(limits.output_low_bytes),
+                    is_low_written ? "" : ", its default", format_size(limits.output_high_bytes)));
+}
+
+void check_unix(Draft& draft, const Listener& listener, const std::string& key_path) {
+    if (!draft.is_written(key_path) || listener.listen.empty()) return;
+    if (std::any_of(listener.listen.begin(), listener.listen.end(),
+                    [](const Address& a) { return a.is_unix(); }))
+        return;
+    draft.add_problem(key_path, "this listener has no unix socket (listen: unix:PATH)");
+}
+
+void check_respawn(Draft& draft) {
+    const Supervisor& supervisor = draft.config.supervisor;
+    if (supervisor.respawn_initial <= supervisor.respawn_max) return;
+    draft.add_problem("supervisor.respawn", fmt::format("initial ({}) is above max ({})",
+                                                        format_duration(supervisor.respawn_initial),
+                                                        format_duration(supervisor.respawn_max)));
+}
+
+}  // namespace
+
+void check_together(Draft& draft, bool is_whole) {
+    if (is_whole) {
+        check_any_listener(draft);
+        resolve_upstreams(draft);
+    }
+    check_respawn(draft);
+    check_overlaps(draft);
+    for (const Listener& listener : draft.config.listeners) {
+        const std::string key_path = below("listeners", listener.name);
+        check_unix(draft, listener, key_path + ".unix");
+        check_keepalive(draft, listener.keepalive, key_path + ".keepalive");
+        check_water_marks(draft, listener.limits, key_path + ".limits");
+    }
+    for (const Upstream& upstream : draft.config.upstreams)
+        check_keepalive(draft, upstream.keepalive, below("upstreams", upstream.name) + ".keepalive");
+}
+
+}  // namespace tcpd::conf

@@ -1,0 +1,17 @@
+#pragma once
+
+// What no single value shows: how the parts of a configuration fit together, and whether this machine has
+// what they name. The first is pure and runs in every process; the second asks the system and runs in the
+// master (and -t) only.
+
+#include "conf/draft.h"
+
+namespace tcpd::conf {
+
+// Also turns the handlers' names of upstreams into indices. Not `is_whole`: a file could not be read, and
+// what is not there may be in it.
+void check_together(Draft& draft, bool is_whole);
+// Users, groups, folders; warns of a root that stays one.
+void check_machine(Draft& draft);
+
+}  // namespace tcpd::conf

@@ -1,0 +1,93 @@
+#include <fmt/core.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "conf/check.h"
+#include "daemon/base/process.h"
+#include "daemon/base/text.h"
+
+namespace tcpd::conf {
+
+namespace {
+
+std::string reason_of(const Error& error) {
+    return error.sys_errno != 0 ? std::strerror(error.sys_errno) : error.reason;
+}
+
+void check_account(Draft& draft, const std::string& key_path, const char* what, const std::string& name,
+                   const Error& error) {
+    if (error.code == ErrorCode::not_found)
+        draft.add_problem(
+            key_path, fmt::format("there is no {} {} on this machine (create it, or leave this out)", what,
+                                  tcpd::quoted(name)));
+    else
+        draft.add_problem(
+            key_path, fmt::format("cannot look up {} {}: {}", what, tcpd::quoted(name), reason_of(error)));
+}
+
+void check_user(Draft& draft) {
+    const std::string& name = draft.config.user;
+    const bool is_root = ::geteuid() == 0;
+    if (name.empty()) {
+        if (is_root)
+            draft.warnings.push_back(
+                "running as root without a user: the workers keep root's rights (set user: NAME)");
+        return;
+    }
+    const Result<User> user = find_user(name);
+    if (!user) return check_account(draft, "user", "user", name, user.error());
+    if (!is_root && user->uid != ::geteuid())
+        draft.add_problem("user", fmt::format("only root can become {} (start as root, or leave this out)",
+                                              tcpd::quoted(name)));
+}
+
+void check_owners(Draft& draft, const Listener& listener) {
+    const std::string key_path = below("listeners", listener.name) + ".unix";
+    const UnixSocket& socket = listener.unix_socket;
+    if (!socket.owner.empty()) {
+        const Result<User> owner = find_user(socket.owner);
+        if (!owner) check_account(draft, key_path + ".owner", "user", socket.owner, owner.error());
+    }
+    if (!socket.group.empty()) {
+        const Result<gid_t> group = find_group(socket.group);
+        if (!group) check_account(draft, key_path + ".group", "group", socket.group, group.error());
+    }
+}
+
+// Why a file can't be made at this path; empty if nothing is in the way.
+std::string obstacle(const std::string& path) {
+    struct stat about {};
+    if (::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode))
+        return fmt::format("{} is a folder (a file's path is needed)", tcpd::quoted(path));
+    const std::string folder = std::filesystem::path(path).parent_path().string();
+    if (::stat(folder.c_str(), &about) != 0)
+        return errno == ENOENT ? fmt::format("the folder {} is not there (create it)", tcpd::quoted(folder))
+                               : fmt::format("the folder {} cannot be reached: {}", tcpd::quoted(folder),
+                                             std::strerror(errno));
+    return S_ISDIR(about.st_mode) ? std::string() : fmt::format("{} is not a folder", tcpd::quoted(folder));
+}
+
+void check_path(Draft& draft, const Place& place, const std::string& key_path, const std::string& path) {
+    const std::string reason = obstacle(path);
+    if (!reason.empty()) draft.add_problem(place, key_path, reason);
+}
+
+}  // namespace
+
+void check_machine(Draft& draft) {
+    const Config& config = draft.config;
+    check_user(draft);
+    if (!config.pid_file.empty()) check_path(draft, draft.place_of("pid_file"), "pid_file", config.pid_file);
+    if (config.log.output != "stderr")
+        check_path(draft, draft.place_of("log.output"), "log.output", config.log.output);
+    for (const Listener& listener : config.listeners) check_owners(draft, listener);
+    for (const Bound& bound : draft.bound)
+        if (bound.address.is_unix()) check_path(draft, bound.place, bound.key_path, bound.address.path());
+}
+
+}  // namespace tcpd::conf

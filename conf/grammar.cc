@@ -1,0 +1,152 @@
+#include "conf/grammar.h"
+
+#include <array>
+
+namespace tcpd::conf {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr uint64_t kKiB = 1024, kGiB = 1024 * 1024 * kKiB;
+constexpr Duration kYear = 8760h;
+constexpr size_t kMaxPathBytes = 4095;    // PATH_MAX less its 0
+constexpr size_t kMaxPidFileBytes = 103;  // PATH.ctl beside it is a unix socket: 107
+constexpr size_t kMaxListenAddresses = 64;
+constexpr size_t kMaxServers = 255;
+
+constexpr std::array<std::string_view, 7> kLevels{"trace", "debug",    "info", "warn",
+                                                  "error", "critical", "off"};
+constexpr std::array<std::string_view, 2> kFormats{"text", "json"};
+constexpr std::array<std::string_view, 1> kBalances{"round_robin"};
+
+constexpr Time time_limit(At<Duration> at) { return {at, 1ms, kYear, true, 1ms}; }
+// TCP_KEEPIDLE and TCP_KEEPINTVL are whole seconds, at most 32767: tcp(7), net/tcp.h.
+constexpr Time keepalive_time(At<Duration> at) { return {at, 1s, 32767s, false, 1s}; }
+constexpr Size water_mark(At<uint64_t> at) { return {at, 1, kGiB}; }
+
+constexpr std::string_view kNoListeners =
+    "no listeners are declared (at least one: listeners: {NAME: {listen: \"127.0.0.1:7000\", handler: "
+    "echo}})";
+
+const auto kRows = std::to_array<Row>({
+    {"workers", OptionalCount{[](const Target& t) { return &t.config->workers; }, 1, kMaxWorkers, "auto"},
+     "worker processes; auto: one for each CPU that tcpd may use"},
+    {"user", Account{[](const Target& t) { return &t.config->user; }},
+     "uid and groups of the workers; absent: those of the master"},
+    {"pid_file", Path{[](const Target& t) { return &t.config->pid_file; }, "", kMaxPidFileBytes},
+     "holds the master's pid; absent: none, and no tcpd -s"},
+    {"include", Include{}, "a file or pattern, or a list; they add listeners and upstreams"},
+
+    {"drain", Section{}, "how a SIGTERM ends what is open"},
+    {"drain.stop", time_limit([](const Target& t) { return &t.config->drain.stop; }),
+     "time for connections to end by themselves; 0: no limit"},
+    {"drain.spread", Flag{[](const Target& t) { return &t.config->drain.spread; }},
+     "close evenly over the second half of that time; false: all at its end"},
+
+    {"log", Section{}, "what is logged, how and where"},
+    {"log.level",
+     Choice{kLevels, [](const Target& t) { return static_cast<size_t>(t.config->log.level); },
+            [](const Target& t, size_t word) { t.config->log.level = static_cast<log::Level>(word); }},
+     "trace, debug, info, warn, error, critical or off"},
+    {"log.format",
+     Choice{kFormats, [](const Target& t) { return static_cast<size_t>(t.config->log.format); },
+            [](const Target& t, size_t word) { t.config->log.format = static_cast<log::Format>(word); }},
+     "text or json, one line an event"},
+    {"log.output", Path{[](const Target& t) { return &t.config->log.output; }, "stderr", kMaxPathBytes},
+     "stderr, or a file, opened anew on SIGUSR1"},
+
+    {"supervisor", Section{}, "how the master deals with workers that die or hang"},
+    {"supervisor.respawn", Section{}, "waits after a worker that lived for less than 200ms"},
+    {"supervisor.respawn.initial",
+     Time{[](const Target& t) { return &t.config->supervisor.respawn_initial; }, 1ms, 1h, false, 1ms},
+     "the first wait; it doubles with each further such death"},
+    {"supervisor.respawn.max",
+     Time{[](const Target& t) { return &t.config->supervisor.respawn_max; }, 1ms, 24h, false, 1ms},
+     "the longest wait"},
+    {"supervisor.watchdog",
+     Time{[](const Target& t) { return &t.config->supervisor.watchdog; }, 100ms, 1h, true, 1ms},
+     "a worker silent for so long is killed; 0: never"},
+
+    {"listeners", Names{}, "where clients come in, by name", kNoListeners, true},
+    {"listeners.NAME", Section{}, "one listener"},
+    {"listeners.NAME.listen",
+     Addresses{[](const Target& t) { return &t.listener->listen; }, true, kMaxListenAddresses},
+     "one address or a list: IPV4:PORT, [IPV6]:PORT, *:PORT (both), unix:PATH; port 0: any free one",
+     "is missing (an address such as 127.0.0.1:7000 or unix:/run/x.sock, or a list of them)"},
+    {"listeners.NAME.unix", Section{}, "the file of a unix socket; absent: as umask and user make it"},
+    {"listeners.NAME.unix.mode", Mode{[](const Target& t) { return &t.listener->unix_socket.mode; }},
+     "permissions, four octal digits"},
+    {"listeners.NAME.unix.owner", Account{[](const Target& t) { return &t.listener->unix_socket.owner; }},
+     "the user that owns it"},
+    {"listeners.NAME.unix.group", Account{[](const Target& t) { return &t.listener->unix_socket.group; }},
+     "the group that it belongs to"},
+    {"listeners.NAME.backlog", Count{[](const Target& t) { return &t.listener->backlog; }, 1, 65535},
+     "connections that wait to be accepted, of each worker; the kernel's somaxconn caps it"},
+    {"listeners.NAME.keepalive", Section{}, "TCP keep-alive towards clients, and TCP_USER_TIMEOUT to match"},
+    {"listeners.NAME.keepalive.idle",
+     keepalive_time([](const Target& t) { return &t.listener->keepalive.idle; }),
+     "silence before the first probe, whole seconds"},
+    {"listeners.NAME.keepalive.interval",
+     keepalive_time([](const Target& t) { return &t.listener->keepalive.interval; }),
+     "between probes, whole seconds"},
+    {"listeners.NAME.keepalive.probes",
+     Count{[](const Target& t) { return &t.listener->keepalive.probes; }, 1, 127},
+     "unanswered probes until the connection counts as dead"},
+    {"listeners.NAME.timeouts", Section{}, "0: no limit"},
+    {"listeners.NAME.timeouts.idle", time_limit([](const Target& t) { return &t.listener->timeouts.idle; }),
+     "no byte either way"},
+    {"listeners.NAME.timeouts.half_close",
+     time_limit([](const Target& t) { return &t.listener->timeouts.half_close; }),
+     "one direction ended, no byte in the other"},
+    {"listeners.NAME.timeouts.closing",
+     time_limit([](const Target& t) { return &t.listener->timeouts.closing; }),
+     "whole time to flush and close"},
+    {"listeners.NAME.timeouts.slow_reader",
+     time_limit([](const Target& t) { return &t.listener->timeouts.slow_reader; }),
+     "unsent output, and no byte of it acknowledged"},
+    {"listeners.NAME.limits", Section{}, "what one listener may take"},
+    {"listeners.NAME.limits.connections",
+     Limit{[](const Target& t) { return &t.listener->limits.connections; }, 0xffffffff},
+     "open connections over all workers; 0: none"},
+    {"listeners.NAME.limits.output_high",
+     water_mark([](const Target& t) { return &t.listener->limits.output_high_bytes; }),
+     "unsent bytes of a connection above which its source is not read"},
+    {"listeners.NAME.limits.output_low",
+     water_mark([](const Target& t) { return &t.listener->limits.output_low_bytes; }),
+     "unsent bytes below which reading goes on"},
+    {"listeners.NAME.handler", HandlerChoice{}, "echo, discard, or {proxy: UPSTREAM}",
+     "is missing (echo, discard or {proxy: UPSTREAM})"},
+    {"listeners.NAME.handler.proxy", UpstreamName{},
+     "bytes both ways; one upstream connection for each client"},
+
+    {"upstreams", Names{}, "where the proxy dials to, by name", "", true},
+    {"upstreams.NAME", Section{}, "one group of servers"},
+    {"upstreams.NAME.servers",
+     Addresses{[](const Target& t) { return &t.upstream->servers; }, false, kMaxServers},
+     "IPV4:PORT, [IPV6]:PORT or unix:PATH, one or a list",
+     "is missing (an address such as 10.0.0.5:5432 or unix:/run/x.sock, or a list of them)"},
+    {"upstreams.NAME.balance",
+     Choice{kBalances, [](const Target& t) { return static_cast<size_t>(t.upstream->balance); },
+            [](const Target& t, size_t word) { t.upstream->balance = static_cast<Balance>(word); }},
+     "round_robin: in turn; one that refuses is passed over"},
+    {"upstreams.NAME.keepalive", Section{}, "TCP keep-alive towards servers, and TCP_USER_TIMEOUT to match"},
+    {"upstreams.NAME.keepalive.idle",
+     keepalive_time([](const Target& t) { return &t.upstream->keepalive.idle; }),
+     "silence before the first probe, whole seconds"},
+    {"upstreams.NAME.keepalive.interval",
+     keepalive_time([](const Target& t) { return &t.upstream->keepalive.interval; }),
+     "between probes, whole seconds"},
+    {"upstreams.NAME.keepalive.probes",
+     Count{[](const Target& t) { return &t.upstream->keepalive.probes; }, 1, 127},
+     "unanswered probes until the connection counts as dead"},
+    {"upstreams.NAME.timeouts", Section{}, "0: no limit"},
+    {"upstreams.NAME.timeouts.dial", time_limit([](const Target& t) { return &t.upstream->dial_timeout; }),
+     "until a server has taken the connection"},
+});
+
+}  // namespace
+
+std::span<const Row> grammar() { return kRows; }
+
+}  // namespace tcpd::conf

@@ -1,0 +1,108 @@
+#pragma once
+
+// The grammar of tcpd.yaml: one row for each key, and all that is known of a key is in its row. Reading,
+// defaults, suggestions, -T and the manual page walk this table; a new key is a new row (and a member in
+// conf/config.h). Defaults are the initial values of the structs in conf/config.h. Pure; every process.
+// Source: tcpd.yaml(5).
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "conf/config.h"
+
+namespace tcpd::conf {
+
+inline constexpr size_t kMaxNames = 256;  // listeners, and upstreams: slot memory numbers them
+inline constexpr size_t kMaxNameBytes = 63;
+
+// What a row's accessors lead into. Only what the row's path passes through is set.
+struct Target {
+    Config* config = nullptr;
+    Listener* listener = nullptr;
+    Upstream* upstream = nullptr;
+};
+template <typename T>
+using At = T* (*)(const Target&);
+
+// What a key holds. Those with a word in `instead` take that word as well.
+struct Section {};  // a map of the keys whose paths continue this one
+struct Names {};    // a map of names, each with the keys below PATH.NAME
+struct Include {};  // read before all else
+struct Flag {
+    At<bool> at;
+};
+struct Count {
+    At<unsigned> at;
+    uint64_t least, most;
+};
+struct OptionalCount {
+    At<std::optional<unsigned>> at;
+    uint64_t least, most;
+    std::string_view instead;  // how it is written when it is absent
+};
+struct Limit {
+    At<uint64_t> at;
+    uint64_t most;  // 0: none
+};
+struct Time {
+    At<Duration> at;
+    Duration least, most;
+    bool takes_zero;  // 0: no limit
+    Duration step;    // it is a multiple of this
+};
+struct Size {
+    At<uint64_t> at;
+    uint64_t least, most;
+};
+struct Choice {
+    std::span<const std::string_view> words;  // by the enumerator's number
+    size_t (*get)(const Target&);
+    void (*set)(const Target&, size_t);
+};
+struct Account {
+    At<std::string> at;  // a user or a group
+};
+struct Path {
+    At<std::string> at;
+    std::string_view instead;
+    size_t most_bytes;
+};
+struct Mode {
+    At<std::optional<unsigned>> at;
+};
+struct Addresses {
+    At<std::vector<Address>> at;
+    bool is_listen;  // takes port 0 and *:PORT
+    size_t most;
+};
+struct HandlerChoice {};  // a word, or a map with one of the keys below it
+struct UpstreamName {};
+
+using Kind = std::variant<Section, Names, Include, Flag, Count, OptionalCount, Limit, Time, Size, Choice,
+                          Account, Path, Mode, Addresses, HandlerChoice, UpstreamName>;
+
+struct Row {
+    std::string_view path;  // "listeners.NAME.timeouts.idle"
+    Kind kind;
+    std::string_view about;         // one line; for people
+    std::string_view when_missing;  // what is said when it is not there; empty: it need not be
+    bool in_included = false;       // of the rows at the top: an included file may hold it
+
+    std::string_view key() const;     // "idle"
+    std::string_view parent() const;  // "listeners.NAME.timeouts"; empty: the top
+};
+
+std::span<const Row> grammar();
+// Those directly below the row with this path (empty: the top), in the table's order.
+std::vector<const Row*> rows_below(std::string_view path);
+// The one of them with this key, or nullptr.
+const Row* find_key(std::string_view path, std::string_view key);
+// Of a key that is not among them: "did you mean idle?", "known: idle, closing".
+std::string suggest_key(std::string_view path, std::string_view key);
+
+}  // namespace tcpd::conf

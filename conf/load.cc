@@ -1,0 +1,133 @@
+#include "conf/load.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "conf/check.h"
+#include "conf/draft.h"
+#include "conf/reader.h"
+#include "conf/values.h"
+#include "conf/yaml_tree.h"
+#include "daemon/base/text.h"
+
+namespace tcpd::conf {
+
+namespace {
+
+constexpr size_t kMaxIncludedFiles = 1000;
+
+// A file or pattern as it was written.
+struct Inclusion {
+    std::string pattern;  // absolute
+    std::string key_path;
+    Place place;
+    bool is_plain() const { return pattern.find_first_of("*?[") == std::string::npos; }
+};
+
+std::string reason_of(const Error& error) {
+    return error.sys_errno != 0 ? std::strerror(error.sys_errno) : error.reason;
+}
+
+class Loader {
+public:
+    Loader(Source& source, Draft& draft) : source_(source), draft_(draft) {}
+
+    void load_main(const std::string& path) {
+        draft_.config.path = path;
+        Result<std::string> text = source_.read(path);
+        if (!text) return draft_.add_problem({path, {}}, {}, "cannot be read: " + reason_of(text.error()));
+        const std::optional<YamlTree> tree = parse(path, std::move(*text));
+        if (!tree) return;
+        FileReader(draft_, *tree, path, false).read();
+        is_main_read_ = is_whole_ = true;
+        for (const Inclusion& inclusion : find_inclusions(*tree, path)) include(inclusion);
+    }
+    bool is_main_read() const { return is_main_read_; }
+    bool is_whole() const { return is_whole_; }
+
+private:
+    std::optional<YamlTree> parse(const std::string& path, std::string text) {
+        draft_.begin_file(path);
+        YamlTree tree = YamlTree::parse(std::move(text));
+        if (!tree.problem()) return tree;
+        is_whole_ = false;
+        draft_.add_problem({path, tree.problem()->mark}, {}, tree.problem()->message);
+        return {};
+    }
+
+    std::vector<Inclusion> find_inclusions(const YamlTree& tree, const std::string& path) {
+        std::vector<Inclusion> inclusions;
+        const Node& root = tree.root();
+        if (root.kind != Node::Kind::map) return inclusions;
+        for (size_t at = 0; at + 1 < root.children.size(); at += 2) {
+            if (tree.child(root, at).text != "include") continue;
+            const Node& value = tree.child(root, at + 1);
+            if (value.kind != Node::Kind::list) add_inclusion(inclusions, value, "include", path);
+            for (size_t item = 0; value.kind == Node::Kind::list && item < value.children.size(); ++item)
+                add_inclusion(inclusions, tree.child(value, item), fmt::format("include[{}]", item), path);
+        }
+        return inclusions;
+    }
+
+    void add_inclusion(std::vector<Inclusion>& inclusions, const Node& node, std::string key_path,
+                       const std::string& path) {
+        const Place place{path, node.mark};
+        if (node.kind == Node::Kind::null && key_path == "include") return;  // the reader said it
+        if (node.kind != Node::Kind::scalar || node.text.empty())
+            return draft_.add_problem(place, key_path, "needs a file or a pattern, such as conf.d/*.yaml");
+        const std::string folder = std::filesystem::path(path).parent_path().string();
+        inclusions.push_back({absolute(node.text, folder), std::move(key_path), place});
+    }
+
+    void include(const Inclusion& inclusion) {
+        if (inclusion.is_plain()) return include_file(inclusion, inclusion.pattern);
+        const Result<std::vector<std::string>> paths = source_.match(inclusion.pattern);
+        if (!paths)
+            return draft_.add_problem(
+                inclusion.place, inclusion.key_path,
+                fmt::format("{}: {}", tcpd::quoted(inclusion.pattern), reason_of(paths.error())));
+        for (const std::string& path : *paths) include_file(inclusion, path);
+    }
+
+    void include_file(const Inclusion& inclusion, const std::string& path) {
+        const std::vector<std::string>& files = draft_.files();
+        if (path == draft_.config.path)
+            return draft_.add_problem(inclusion.place, inclusion.key_path,
+                                      "names the file that it stands in: an include loop");
+        if (std::find(files.begin(), files.end(), path) != files.end()) return;
+        if (files.size() > kMaxIncludedFiles)
+            return draft_.add_problem(
+                inclusion.place, inclusion.key_path,
+                fmt::format("{} is one file too many (at most {})", tcpd::quoted(path), kMaxIncludedFiles));
+        Result<std::string> text = source_.read(path);
+        if (!text) {
+            is_whole_ = false;
+            return draft_.add_problem(
+                inclusion.place, inclusion.key_path,
+                fmt::format("{} cannot be read: {}", tcpd::quoted(path), reason_of(text.error())));
+        }
+        const std::optional<YamlTree> tree = parse(path, std::move(*text));
+        if (tree) FileReader(draft_, *tree, path, true).read();
+    }
+
+    Source& source_;
+    Draft& draft_;
+    bool is_main_read_ = false;
+    bool is_whole_ = false;  // every file could be read: what is not there is missing
+};
+
+}  // namespace
+
+Loaded load(Source& source, const std::string& path) {
+    Draft draft;
+    Loader loader(source, draft);
+    loader.load_main(path);
+    if (loader.is_main_read()) check_together(draft, loader.is_whole());
+    if (loader.is_main_read() && source.is_live()) check_machine(draft);
+    return {std::move(draft.config), draft.take_sorted_problems(), std::move(draft.warnings)};
+}
+
+}  // namespace tcpd::conf
