@@ -1,0 +1,131 @@
+// From an event to the handler. The twin of this file is output.cc.
+
+#include "worker/net/connection.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "daemon/base/error.h"
+#include "daemon/base/fault_point.h"
+#include "worker/net/connections.h"
+
+namespace tcpd::worker {
+
+using slot::CloseReason;
+using slot::State;
+
+Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, int memory_fd, int poller_fd)
+    : memory_(memory),
+      counts_(counts),
+      journal_(memory),
+      chunks_(memory, memory_fd),
+      poller_(poller_fd),
+      deadlines_(memory.record_count()) {}
+
+Connection Connections::at(int fd) const {
+    if (fd <= 0 || static_cast<uint32_t>(fd) >= memory_.record_count()) return {};
+    const Connection c(fd, &memory_.records()[fd]);
+    return c.state() == State::free ? Connection() : c;
+}
+
+Connection Connections::peer_of(Connection c) const {
+    if (c->peer == kNoPeer) return {};
+    const Connection peer = at(static_cast<int>(c->peer >> 32));
+    return peer && peer.tag() == c->peer ? peer : Connection();
+}
+
+void Connections::take_in_hand(Connection c) {
+    const Connection peer = peer_of(c);
+    journal_.take_in_hand(c.fd(), c.generation(), peer ? peer.fd() : 0, peer ? peer.generation() : 0);
+}
+
+void Connections::on_event(const epoll_event& event) {
+    const PollTag tag = PollTag::unpack(event.data.u64);
+    if (static_cast<uint32_t>(tag.fd) >= memory_.record_count()) return;
+    const Connection c(tag.fd, &memory_.records()[tag.fd]);
+    const slot::RecordWord word = c.word();
+    if (word.generation != tag.generation || word.state == State::free) return on_stale_event(tag);
+    take_in_hand(c);
+    if (word.state == State::dialing) return on_dial_event(c);
+    if ((event.events & EPOLLERR) != 0) return on_error(c);
+    if ((event.events & EPOLLOUT) != 0 && c.has_output()) {
+        flush(c);
+        if (c.generation() != tag.generation || c.state() != State::open) return;
+    }
+    if ((event.events & (EPOLLIN | EPOLLHUP)) == 0) return;
+    if ((c->interest & EPOLLIN) != 0) return on_readable(c);
+    if ((event.events & EPOLLHUP) == 0) return;
+    // Both directions are over for the kernel, which says so for ever, and there is nothing to do about it now.
+    poller_.remove(c.fd());
+    c.set(slot::kUnregistered);
+}
+
+// An event for a connection that is no more: usually told in the same batch in which it ended. Where another process
+// still holds the file (a core dump), the registration outlives our close unless it is removed.
+void Connections::on_stale_event(PollTag tag) {
+    ++memory_.scoreboard().stale_events;
+    if (!at(tag.fd)) poller_.remove(tag.fd);
+}
+
+void Connections::on_readable(Connection c) {
+    if (!have_receive_chunk()) {
+        ++memory_.scoreboard().buffer_pauses;
+        starved_.push_back(c.tag());
+        return update_interest(c);
+    }
+    const auto chunk = static_cast<slot::ChunkId>(journal_.page().receive_chunk);
+    char* buffer = chunks_.data(chunk);
+    journal_.publish_receiving(memory_.offset_of(buffer), chunks_.bytes(chunk));
+    FAULT_POINT(recv_before);
+    const ssize_t count = recv(c.fd(), buffer, chunks_.bytes(chunk), 0);
+    FAULT_POINT(recv_done_not_published);
+    if (count > 0) {
+        journal_.publish_received(static_cast<uint32_t>(count));
+        FAULT_POINT(recv_published_not_handled);
+        return hand_on(c, static_cast<uint32_t>(count));
+    }
+    journal_.publish_idle();
+    if (count == 0) return on_end_of_input(c);
+    if (errno != EAGAIN && errno != EINTR && !is_local_fault(errno)) on_error(c, errno);
+}
+
+void Connections::resume_received(Connection source, uint32_t count) { hand_on(source, count); }
+
+void Connections::hand_on(Connection source, uint32_t count) {
+    const Bytes received{journal_.page().buffer_at, count};
+    const Delivery delivery = rules_of(source)->handler->on_bytes(source, received);
+    source->active_tick = now_;
+    if (delivery.to) return send_fresh(source, count, delivery.to, delivery.bytes);
+    slot::Journal::Redo redo(journal_);
+    redo.set(&source->received, source->received + count);
+    redo.commit();
+}
+
+void Connections::on_end_of_input(Connection c) {
+    c->ended_tick = now_;
+    c.set(slot::kEndIn);
+    advance(c);
+}
+
+void Connections::on_error(Connection c, int error) {
+    socklen_t length = sizeof error;
+    if (error == 0) getsockopt(c.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH) {
+        return end(c, CloseReason::unreachable, true);
+    }
+    end(c, c.is_dialled() ? CloseReason::upstream_reset : CloseReason::peer_reset, true);
+}
+
+// Connected, or not: the kernel says which in SO_ERROR.
+void Connections::on_dial_event(Connection c) {
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(c.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+    Handler* handler = rules_of(c)->handler;
+    if (error != 0) return handler->on_dial_failed(c, error);
+    handler->on_dialled(c);
+}
+
+}  // namespace tcpd::worker

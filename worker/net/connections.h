@@ -1,0 +1,144 @@
+#pragma once
+
+// All connections of a worker: the data path from an event to the bytes that are out, and the end of each. The records,
+// their chains of output and the journal lie in slot memory; what is private here is rebuilt at adoption.
+// Descriptors of connections belong to the records: opened by listener and dial, closed here and nowhere else.
+// If the process dies in here, the journal says where; worker/recovery.h goes on from there through `resume_...`.
+// In reading order: connection.cc (an event, reading), output.cc (writing), ending.cc (ends), watch.cc (interest, time).
+// Worker only.
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "daemon/slot/chunk_pool.h"
+#include "daemon/slot/journal.h"
+#include "daemon/slot/shared_counts.h"
+#include "worker/net/connection.h"
+#include "worker/net/deadlines.h"
+#include "worker/net/poller.h"
+#include "worker/net/rules.h"
+
+namespace tcpd::worker {
+
+class Connections {
+public:
+    Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, int memory_fd, int poller_fd);
+
+    void set_rules(const Rules* rules) { rules_[rules->id] = rules; }
+    const Rules* rules_of(Connection c) const { return rules_[c->listener]; }
+    const Rules* rules_of(uint32_t listener) const {
+        return listener < slot::kMaxListeners ? rules_[listener] : nullptr;
+    }
+    void set_now(uint64_t monotonic_nanoseconds) {
+        now_ns_ = monotonic_nanoseconds;
+        now_ = slot::to_tick(monotonic_nanoseconds);
+    }
+    slot::Tick now() const { return now_; }
+    uint64_t now_ns() const { return now_ns_; }
+
+    // The connection at a descriptor; none if there is none.
+    Connection at(int fd) const;
+    // The other one of its pair, if that is still the one that was meant.
+    Connection peer_of(Connection c) const;
+    slot::Record& record(int fd) { return memory_.records()[fd]; }
+    uint32_t record_count() const { return memory_.record_count(); }
+    uint32_t open_count() const { return open_; }
+
+    // connection.cc
+    void on_event(const epoll_event& event);
+    void take_in_hand(Connection c);
+    // The source has `count` new bytes in the buffer that the journal names.
+    void resume_received(Connection source, uint32_t count);
+
+    // output.cc
+    // `sent` of the bytes that the journal says were being sent are out.
+    void resume_sent(Connection source, uint32_t received, Connection target, Bytes bytes, uint32_t sent);
+    void resume_flushed(Connection target, uint32_t sent);
+
+    // ending.cc
+    // Ends it and its peer; `reset`: by RST. Both are gone when this returns.
+    void end(Connection c, slot::CloseReason reason, bool reset = false);
+    // What is left of a connection that is doomed.
+    void finish(Connection c);
+    // Ends a dialled connection alone: its client lives on and dials another server.
+    void end_dial(Connection dialled);
+    void shut(Connection c);
+    // Passes ends of input on, ends what is complete, sets interest: all that follows from the records of a pair.
+    void advance(Connection c);
+
+    // watch.cc
+    // Makes `fields` the record of an accepted descriptor, counts it, and leaves `after` in the journal.
+    Connection publish_accepted(int fd, const slot::Record& fields, slot::JournalWord after);
+    // Makes `fields` the record of a dialled one, the peer of `client`.
+    Connection publish_dialled(int fd, const slot::Record& fields, Connection client);
+    void publish_dial_done(Connection dialled, Connection client);
+    void watch(Connection c);
+    void update_interest(Connection c);
+    void rewatch(Connection c);  // for a successor: whatever was registered, it is right afterwards
+    void arm(Connection c);
+    void look_at_deadlines();
+    void retry_starved();
+    bool has_deadlines() const { return !deadlines_.is_empty() || !starved_.empty(); }
+    // Every accepted connection ends by itself or at `until_ns` (0: no limit), with `spread` at a point of its own in
+    // the second half of the time.
+    void begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread);
+    void end_all(slot::CloseReason reason);
+    // Nothing of an earlier seat's holder holds our files any more; else close() alone would not end a connection.
+    bool files_are_ours() const;
+
+    slot::Journal& journal() { return journal_; }
+    slot::ChunkPool& chunks() { return chunks_; }
+    slot::SlotMemory& memory() { return memory_; }
+    const Poller& poller() const { return poller_; }
+    void count_adopted(uint32_t open) { open_ = open; }
+    // The chunk that is received into; made sure of at adoption.
+    bool have_receive_chunk();
+
+private:
+    void on_readable(Connection c);
+    void on_end_of_input(Connection c);
+    void on_error(Connection c, int error = 0);  // 0: SO_ERROR tells
+    void on_dial_event(Connection c);
+    void on_stale_event(PollTag tag);
+    void hand_on(Connection source, uint32_t count);
+
+    void send_fresh(Connection source, uint32_t received, Connection target, Bytes bytes);
+    void keep(slot::Journal::Redo& redo, Connection target, Bytes bytes);
+    void flush(Connection c);
+    void after_output(Connection c);
+    void complete_send(Connection source, uint32_t received, Connection target, Bytes bytes, uint32_t sent);
+    void complete_flush(Connection c, uint32_t sent);
+    void on_send_error(Connection target, int error);
+    void press_back(Connection source, Connection sink);
+
+    bool pass_end(Connection from);
+    void end_pair(Connection c, slot::RecordWord how);
+    void doom(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason, bool reset);
+    void publish_free(Connection c);
+    void log_end(Connection c);
+
+    uint32_t wanted(Connection c) const;
+    Connection place(int fd, const slot::Record& fields, slot::RecordWord* word);
+    // Ticks until something about it is due, and what; kNever: nothing.
+    int32_t ticks_left(Connection c, slot::CloseReason* why) const;
+    void on_deadline(int fd);
+
+    slot::SlotMemory& memory_;
+    slot::SharedCounts& counts_;
+    slot::Journal journal_;
+    slot::ChunkPool chunks_;
+    Poller poller_;
+    Deadlines deadlines_;
+    std::array<const Rules*, slot::kMaxListeners> rules_{};
+    std::vector<uint64_t> starved_;  // Connection::tag of those not read for want of buffers
+    uint64_t now_ns_ = 0;
+    slot::Tick now_ = 0;
+    uint32_t open_ = 0;  // accepted and dialled
+    uint64_t drain_from_ns_ = 0, drain_until_ns_ = 0;  // 0: no drain, or one without a limit
+    bool drain_spread_ = false;
+};
+
+}  // namespace tcpd::worker

@@ -1,0 +1,84 @@
+#include "worker/net/dial.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/base/fault_point.h"
+
+namespace tcpd::worker {
+
+namespace {
+
+constexpr uint32_t kReservedDescriptors = 64;
+
+void set_option(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
+
+void set_options(int fd, bool is_unix, const DialOptions& options) {
+    if (is_unix) return;
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, options.keepalive_idle_s);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, options.keepalive_interval_s);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_probes);
+    const int user_timeout_ms =
+        1000 * (options.keepalive_idle_s + options.keepalive_interval_s * options.keepalive_probes);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
+}
+
+}  // namespace
+
+int Dialer::dial(Connection client, const Address& to, uint32_t server, const DialOptions& options) {
+    if (connections_.open_count() + kReservedDescriptors >= descriptor_limit_) return EMFILE;
+    connections_.take_in_hand(client);
+    connections_.journal().publish_dialing();
+    const int fd = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || static_cast<uint32_t>(fd) >= connections_.record_count()) {
+        const int error = fd < 0 ? errno : EMFILE;
+        if (fd >= 0) close(fd);
+        connections_.journal().publish_idle();
+        return error;
+    }
+    FAULT_POINT(dial_socket_not_published);
+    set_options(fd, to.is_unix(), options);
+    const Connection c = connections_.publish_dialled(fd, make_record(client, to, server), client);
+    ++connections_.memory().scoreboard().upstream_dials;
+    FAULT_POINT(dial_published_not_connected);
+    const int result = connect(fd, to.get(), to.length());
+    if (result != 0 && errno != EINPROGRESS && errno != EINTR) {
+        const int error = errno;
+        connections_.end_dial(c);
+        return error;
+    }
+    FAULT_POINT(dial_connecting);
+    connections_.watch(c);
+    return 0;
+}
+
+// An error shows again as an event: the connection is watched in any case.
+void Dialer::resume(Connection dialled, const Address& to) {
+    connect(dialled.fd(), to.get(), to.length());
+    connections_.rewatch(dialled);
+    connections_.arm(dialled);
+}
+
+slot::Record Dialer::make_record(Connection client, const Address& to, uint32_t server) const {
+    slot::Record record{};
+    slot::RecordWord word;
+    word.state = slot::State::dialing;
+    word.kind = to.is_unix() ? slot::Kind::dialled_unix : slot::Kind::dialled_tcp;
+    record.word = word.pack();
+    record.id = client->id;
+    record.peer = client.tag();
+    record.listener = client->listener;
+    record.server = server;
+    record.opened_ns = connections_.now_ns();
+    record.active_tick = record.progress_tick = record.ended_tick = connections_.now();
+    return record;
+}
+
+}  // namespace tcpd::worker

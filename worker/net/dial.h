@@ -1,0 +1,36 @@
+#pragma once
+
+// Dials for a client: a socket, its record as the client's peer, a connect that does not block. Both survive the
+// worker, also while connecting. Worker only.
+// If the process dies before the record, the socket is an orphan that the successor closes (nothing was sent on it);
+// after it, the successor calls connect again, which is harmless (EALREADY, EISCONN).
+// Source: connect(2), tcp(7).
+
+#include "daemon/base/address.h"
+#include "worker/net/connections.h"
+
+namespace tcpd::worker {
+
+struct DialOptions {
+    int keepalive_idle_s = 60, keepalive_interval_s = 10, keepalive_probes = 6;
+};
+
+class Dialer {
+public:
+    Dialer(Connections& connections, uint32_t descriptor_limit)
+        : connections_(connections), descriptor_limit_(descriptor_limit) {}
+
+    // 0: the handler will hear on_dialled or on_dial_failed. Else an errno: nothing was begun, or it failed at once and
+    // nothing is left of it.
+    int dial(Connection client, const Address& to, uint32_t server, const DialOptions& options);
+    // For a successor that found a connection dialing.
+    void resume(Connection dialled, const Address& to);
+
+private:
+    slot::Record make_record(Connection client, const Address& to, uint32_t server) const;
+
+    Connections& connections_;
+    uint32_t descriptor_limit_;
+};
+
+}  // namespace tcpd::worker

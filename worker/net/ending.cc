@@ -1,0 +1,146 @@
+// How connections end: ends of input passed on, pairs that are complete, resets, and the last breath of each.
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "daemon/base/address.h"
+#include "daemon/base/fault_point.h"
+#include "daemon/base/log.h"
+#include "daemon/base/text.h"
+#include "worker/net/close_line.h"
+#include "worker/net/connections.h"
+
+namespace tcpd::worker {
+
+using slot::CloseReason;
+using slot::State;
+
+namespace {
+
+// Sends RST now, whoever else still holds the file: connect(2) to AF_UNSPEC dissolves the association.
+void disconnect(int fd) {
+    sockaddr nobody{};
+    nobody.sa_family = AF_UNSPEC;
+    connect(fd, &nobody, sizeof nobody);
+}
+
+}  // namespace
+
+void Connections::advance(Connection c) {
+    if (c.state() == State::doomed) return finish(c);
+    if (c.state() != State::open) return update_interest(c);
+    if (!pass_end(c)) return;
+    const Connection source = rules_of(c)->handler->source_of(c);
+    if (source && !(source == c) && source.state() == State::open && !pass_end(source)) return;
+    update_interest(c);
+    arm(c);
+    if (source && !(source == c)) {
+        update_interest(source);
+        arm(source);
+    }
+}
+
+// Passes the end of `from`'s input on to what takes it, once all bytes before it are out. False: it was the last thing
+// to do, and the connections are gone.
+bool Connections::pass_end(Connection from) {
+    if (!from.has(slot::kEndIn)) return true;
+    const Connection sink = rules_of(from)->handler->sink_of(from);
+    if (!sink || (sink == from && !sink.has_output())) {
+        end(from, CloseReason::finished);
+        return false;
+    }
+    if (sink.has_output()) return true;
+    if (!sink.has(slot::kEndOut)) shut(sink);
+    if (!from.has(slot::kEndOut) || !sink.has(slot::kEndIn)) return true;
+    end(from, CloseReason::finished);
+    return false;
+}
+
+void Connections::shut(Connection c) {
+    c.set(slot::kEndOut);
+    FAULT_POINT(shutdown_published_not_called);
+    shutdown(c.fd(), SHUT_WR);
+    FAULT_POINT(shutdown_called);
+}
+
+void Connections::doom(slot::Journal::Redo& redo, Connection c, CloseReason reason, bool reset) {
+    slot::RecordWord word = c.word();
+    word.state = State::doomed;
+    word.reason = static_cast<uint8_t>(reason);
+    if (reset) word.flags |= slot::kReset;
+    redo.set(&c->word, word.pack());
+}
+
+void Connections::end(Connection c, CloseReason reason, bool reset) {
+    take_in_hand(c);
+    const Connection peer = peer_of(c);
+    slot::Journal::Redo redo(journal_);
+    doom(redo, c, reason, reset);
+    if (peer) doom(redo, peer, reason, reset);
+    redo.commit();
+    FAULT_POINT(close_marked_not_begun);
+    finish(c);
+    FAULT_POINT(close_between_pair);
+    if (peer) finish(peer);
+}
+
+void Connections::end_dial(Connection dialled) {
+    const Connection client = peer_of(dialled);
+    slot::Journal::Redo redo(journal_);
+    doom(redo, dialled, CloseReason::upstream_refused, false);
+    if (client) redo.set(&client->peer, kNoPeer);
+    redo.commit();
+    FAULT_POINT(close_marked_not_begun);
+    finish(dialled);
+}
+
+bool Connections::files_are_ours() const {
+    return memory_.master_control().reaped_seats.load(std::memory_order_relaxed) + 1 >=
+           memory_.worker_control().seats_taken.load(std::memory_order_relaxed);
+}
+
+void Connections::finish(Connection c) {
+    if (c.has(slot::kReset)) disconnect(c.fd());
+    if (!files_are_ours()) {
+        poller_.remove(c.fd());
+        shutdown(c.fd(), SHUT_RDWR);
+    }
+    FAULT_POINT(close_unregistered);
+    close(c.fd());
+    FAULT_POINT(close_done_not_published);
+    if (!c.is_dialled()) log_end(c);
+    publish_free(c);
+    deadlines_.cancel(c.fd());
+    for (auto id = static_cast<slot::ChunkId>(c->out >> 32); id != 0;) {
+        const auto next = static_cast<slot::ChunkId>(chunks_.link(id).next);
+        chunks_.release(id);
+        id = next;
+    }
+    --open_;
+}
+
+void Connections::publish_free(Connection c) {
+    slot::RecordWord word = c.word();
+    const size_t reason = word.reason;
+    word.state = State::free;
+    slot::Journal::Redo redo(journal_);
+    redo.set(&c->word, word.pack());
+    if (!c.is_dialled()) {
+        slot::ListenerCounters& counters = *rules_of(c)->counters;
+        redo.set(&counters.open, counters.open - 1);
+        redo.set(&counters.closed[reason], counters.closed[reason] + 1);
+        redo.set(&counters.received_bytes, counters.received_bytes + c->received);
+        redo.set(&counters.sent_bytes, counters.sent_bytes + c->sent);
+        counts_.open(c->listener, memory_.header().slot_number)
+            .store(static_cast<uint32_t>(counters.open - 1), std::memory_order_relaxed);
+    }
+    redo.commit();
+}
+
+void Connections::log_end(Connection c) {
+    if (log::enabled(log::Level::info)) write_close_line(c, *rules_of(c), now_ns_);
+}
+
+}  // namespace tcpd::worker

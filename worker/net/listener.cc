@@ -1,0 +1,168 @@
+#include "worker/net/listener.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "daemon/base/error.h"
+#include "daemon/base/fault_point.h"
+#include "daemon/base/log.h"
+
+namespace tcpd::worker {
+
+namespace {
+
+constexpr int kMostOfABatch = 64;
+constexpr uint32_t kReservedDescriptors = 64;  // so that a daemon at its limit can still renew
+constexpr double kPauseSeconds = 0.2;
+constexpr double kShareTickSeconds = 0.05;
+
+bool is_passing(int error) {
+    switch (error) {
+        case EINTR: case ECONNABORTED: case EPROTO: case ENOPROTOOPT: case EHOSTDOWN: case ENONET:
+        case EHOSTUNREACH: case EOPNOTSUPP: case ENETUNREACH: case ENETDOWN: case EPERM: case ETIMEDOUT:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+Listener::Listener(struct ev_loop* loop, Connections& connections, slot::SharedCounts& counts, const Rules& rules,
+                   const ListenerPlace& place)
+    : connections_(connections),
+      counts_(counts),
+      rules_(rules),
+      place_(place),
+      acceptable_(loop, this),
+      pause_(loop, this) {}
+
+void Listener::start() {
+    if (closed_) return;
+    started_ = true;
+    if (!place_.is_unix) return acceptable_.start(place_.fd);
+    const PollTag tag{place_.fd, kListenerGeneration};
+    connections_.poller().remove(place_.fd);  // EPOLLEXCLUSIVE allows no change of what a predecessor registered
+    connections_.poller().add(tag, EPOLLIN | EPOLLEXCLUSIVE);
+}
+
+void Listener::stop() {
+    if (!started_) return;
+    started_ = false;
+    pause_.stop();
+    acceptable_.stop();
+    if (place_.is_unix) connections_.poller().remove(place_.fd);
+}
+
+void Listener::pause(double seconds) {
+    acceptable_.stop();
+    if (place_.is_unix) connections_.poller().remove(place_.fd);
+    pause_.start_once(seconds);
+}
+
+void Listener::on_pause_over() { start(); }
+
+void Listener::on_acceptable() {
+    if (!started_) return;
+    for (int i = 0; i < kMostOfABatch; ++i) {
+        const Step step = accept_one();
+        if (step == Step::empty || step == Step::paused) break;
+        if (place_.is_unix && has_more_than_its_share()) {
+            pause(kShareTickSeconds);
+            break;
+        }
+    }
+    connections_.journal().publish_idle();
+}
+
+void Listener::accept_rest_and_close(int null_fd) {
+    if (closed_) return;
+    while (true) {
+        const Step step = accept_one();
+        if (step == Step::empty || step == Step::paused) break;
+    }
+    connections_.journal().publish_idle();
+    stop();
+    closed_ = true;
+    dup3(null_fd, place_.fd, O_CLOEXEC);
+}
+
+Listener::Step Listener::accept_one() {
+    if (connections_.open_count() + kReservedDescriptors >= place_.descriptor_limit) return on_accept_error(EMFILE);
+    connections_.journal().publish_accepting(rules_.id);
+    sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    const int fd = accept4(place_.fd, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return on_accept_error(errno);
+    FAULT_POINT(accept_done_not_published);
+    if (static_cast<uint32_t>(fd) >= connections_.record_count() || is_over_limit()) {
+        close(fd);
+        ++rules_.counters->refused[static_cast<size_t>(slot::RefuseReason::connections)];
+        return Step::refused;
+    }
+    const slot::Record record = make_record(Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length));
+    const Connection c =
+        connections_.publish_accepted(fd, record, {slot::Phase::accepting, rules_.id});
+    FAULT_POINT(accept_published_not_registered);
+    connections_.watch(c);
+    rules_.handler->on_accepted(c);
+    return Step::taken;
+}
+
+// The own column counts the newcomer before the sum is taken, so that two slots can't both take the last place.
+bool Listener::is_over_limit() {
+    if (rules_.connections == 0) return false;
+    std::atomic<uint32_t>& own = counts_.open(rules_.id, place_.slot);
+    own.fetch_add(1);
+    if (counts_.total(rules_.id, place_.slots) <= rules_.connections) return false;
+    own.fetch_sub(1);
+    return true;
+}
+
+bool Listener::has_more_than_its_share() {
+    const uint64_t own = counts_.open(rules_.id, place_.slot).load(std::memory_order_relaxed);
+    return own * place_.slots > counts_.total(rules_.id, place_.slots) + place_.slots;
+}
+
+Listener::Step Listener::on_accept_error(int error) {
+    if (error == EAGAIN) return Step::empty;
+    if (is_passing(error)) return Step::refused;
+    ++connections_.memory().scoreboard().accept_pauses;
+    ++rules_.counters->refused[static_cast<size_t>(slot::RefuseReason::descriptors)];
+    log::limited(log::Level::error, "accept paused",
+                 "could not accept on listener \"{}\": {} (pausing for {} ms; raise the limit of open files, or "
+                 "limits.connections keeps clients away earlier)",
+                 rules_.name, strerror(error), static_cast<int>(kPauseSeconds * 1000));
+    pause(kPauseSeconds);
+    return Step::paused;
+}
+
+slot::Record Listener::make_record(const Address& peer) {
+    slot::Record record{};
+    slot::RecordWord word;
+    word.state = rules_.handler->first_state();
+    word.kind = place_.is_unix ? slot::Kind::accepted_unix : slot::Kind::accepted_tcp;
+    record.word = word.pack();
+    auto& serial = connections_.memory().worker_control().next_connection;
+    record.id = uint64_t{place_.slot} << 48 | (serial.fetch_add(1, std::memory_order_relaxed) + 1);
+    record.peer = kNoPeer;
+    record.listener = rules_.id;
+    record.opened_ns = connections_.now_ns();
+    record.active_tick = record.progress_tick = record.ended_tick = connections_.now();
+    record.port = peer.port();
+    if (peer.family() == AF_INET) {
+        record.address_family = 4;
+        std::memcpy(record.address, &reinterpret_cast<const sockaddr_in*>(peer.get())->sin_addr, 4);
+    } else if (peer.family() == AF_INET6) {
+        record.address_family = 6;
+        std::memcpy(record.address, &reinterpret_cast<const sockaddr_in6*>(peer.get())->sin6_addr, 16);
+    }
+    return record;
+}
+
+}  // namespace tcpd::worker

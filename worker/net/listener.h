@@ -1,0 +1,63 @@
+#pragma once
+
+// A listening socket of this slot: accepts in batches and makes records. TCP sockets are this slot's own and watched by
+// libev; a unix socket is shared by all slots and lies in our own epoll set, exclusively. Accept errors never stop it
+// for good: local faults pause it on a timer. Options of accepted sockets are inherited from the listening one, which
+// the master has set. Borrows the descriptor. Worker only.
+// If the process dies between accept4 and the record, the journal says so and the successor looks for the orphan.
+// Source: accept(2), "Error handling"; epoll_ctl(2), EPOLLEXCLUSIVE; unix(7).
+
+#include <cstdint>
+
+#include "daemon/base/address.h"
+#include "daemon/base/watcher.h"
+#include "daemon/slot/shared_counts.h"
+#include "worker/net/connections.h"
+
+namespace tcpd::worker {
+
+struct ListenerPlace {
+    int fd;
+    bool is_unix;
+    uint32_t slot, slots;
+    uint32_t descriptor_limit;
+};
+
+class Listener {
+public:
+    Listener(struct ev_loop* loop, Connections& connections, slot::SharedCounts& counts, const Rules& rules,
+             const ListenerPlace& place);
+    ~Listener() { stop(); }
+
+    int fd() const { return place_.fd; }
+    const Rules& rules() const { return rules_; }
+    void start();
+    void stop();
+    // Takes what is queued, then puts /dev/null in the socket's place: its number stays taken, and a standby that names
+    // it by number finds nothing to accept from.
+    void accept_rest_and_close(int null_fd);
+    void on_acceptable();
+
+    // The record of a descriptor that was accepted from this listener; the peer's address as accept4 gave it.
+    slot::Record make_record(const Address& peer);
+
+private:
+    enum class Step { taken, refused, empty, paused };
+    Step accept_one();
+    Step on_accept_error(int error);
+    bool is_over_limit();
+    bool has_more_than_its_share();
+    void pause(double seconds);
+    void on_pause_over();
+
+    Connections& connections_;
+    slot::SharedCounts& counts_;
+    const Rules& rules_;
+    ListenerPlace place_;
+    bool started_ = false;
+    bool closed_ = false;
+    IoWatcher<Listener, &Listener::on_acceptable> acceptable_;
+    TimerWatcher<Listener, &Listener::on_pause_over> pause_;
+};
+
+}  // namespace tcpd::worker

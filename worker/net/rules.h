@@ -1,0 +1,29 @@
+#pragma once
+
+// What a listener's configuration means for its connections, ready for the data path: times in ticks, the handler, the
+// counters. One per stable id, as old as the image. Worker only.
+
+#include <cstdint>
+#include <string>
+
+#include "daemon/slot/layout.h"
+#include "worker/net/handler.h"
+
+namespace tcpd::worker {
+
+struct Rules {
+    uint32_t id = 0;  // stable
+    std::string name;
+    slot::Tick idle = 0, half_close = 0, closing = 0, slow_reader = 0, dial = 0;  // 0: no limit
+    uint64_t output_high_bytes = 0, output_low_bytes = 0;
+    uint64_t connections = 0;  // over all workers; 0: no limit
+    Handler* handler = nullptr;  // borrowed
+    slot::ListenerCounters* counters = nullptr;  // in slot memory
+};
+
+// Rounded up, so that a time-out is never early; 0 stays 0.
+inline constexpr slot::Tick ticks_of(uint64_t nanoseconds) {
+    return static_cast<slot::Tick>((nanoseconds + (1u << 24) - 1) >> 24);
+}
+
+}  // namespace tcpd::worker

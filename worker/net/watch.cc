@@ -1,0 +1,232 @@
+// Connections as they begin, and what is then waited for: events by epoll, and time.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/base/fault_point.h"
+#include "worker/net/connections.h"
+
+namespace tcpd::worker {
+
+using slot::CloseReason;
+using slot::State;
+using slot::Tick;
+
+namespace {
+
+constexpr int32_t kNever = 0x7FFFFFFF;
+constexpr Tick kDialRetryTicks = 6;  // 100 ms after a local fault
+
+// The nearest of several limits.
+struct Nearest {
+    Tick now;
+    int32_t left = kNever;
+    CloseReason why = CloseReason::none;
+
+    void consider(Tick from, Tick limit, CloseReason reason) {
+        if (limit == 0) return;
+        const auto rest = static_cast<int32_t>(from + limit - now);
+        if (rest >= left) return;
+        left = rest;
+        why = reason;
+    }
+};
+
+Tick later(Tick a, Tick b) { return static_cast<int32_t>(a - b) < 0 ? b : a; }
+
+// A point in the drain's second half that belongs to this connection alone, the same for every successor.
+uint64_t spread_point(uint64_t id, uint64_t from_ns, uint64_t until_ns) {
+    const uint64_t scattered = (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits, and a drain is below 2^39 ns or coarse
+    return from_ns + ((until_ns - from_ns) >> 24) * scattered;
+}
+
+}  // namespace
+
+// All fields but `word`, which stays that of a free record until it is published.
+Connection Connections::place(int fd, const slot::Record& fields, slot::RecordWord* word) {
+    const Connection c(fd, &record(fd));
+    slot::RecordWord now_free = c.word();
+    now_free.state = State::free;
+    *word = slot::RecordWord::unpack(fields.word);
+    word->generation = now_free.generation + 1 == kListenerGeneration ? 1 : now_free.generation + 1;
+    c.record() = fields;
+    c->word = now_free.pack();
+    auto& high = memory_.worker_control().high_fd;
+    if (high.load(std::memory_order_relaxed) <= static_cast<uint32_t>(fd)) {
+        high.store(static_cast<uint32_t>(fd) + 1, std::memory_order_release);
+    }
+    return c;
+}
+
+Connection Connections::publish_accepted(int fd, const slot::Record& fields, slot::JournalWord after) {
+    slot::RecordWord word;
+    const Connection c = place(fd, fields, &word);
+    journal_.take_in_hand(fd, word.generation, 0, 0);
+    slot::ListenerCounters& counters = *rules_of(fields.listener)->counters;
+    slot::Journal::Redo redo(journal_);
+    redo.set(&c->word, word.pack());
+    redo.set(&counters.accepted, counters.accepted + 1);
+    redo.set(&counters.open, counters.open + 1);
+    redo.commit(after);
+    counts_.open(fields.listener, memory_.header().slot_number)
+        .store(static_cast<uint32_t>(counters.open), std::memory_order_relaxed);
+    ++open_;
+    return c;
+}
+
+Connection Connections::publish_dialled(int fd, const slot::Record& fields, Connection client) {
+    slot::RecordWord word;
+    const Connection c = place(fd, fields, &word);
+    journal_.take_in_hand(client.fd(), client.generation(), fd, word.generation);
+    slot::Journal::Redo redo(journal_);
+    redo.set(&c->word, word.pack());
+    redo.set(&client->peer, uint64_t{static_cast<uint32_t>(fd)} << 32 | word.generation);
+    redo.commit();
+    ++open_;
+    return c;
+}
+
+void Connections::publish_dial_done(Connection dialled, Connection client) {
+    FAULT_POINT(dial_connected_not_published);
+    slot::RecordWord word = dialled.word();
+    word.state = State::open;
+    word.flags |= slot::kConnected;
+    slot::RecordWord client_word = client.word();
+    client_word.state = State::open;
+    slot::Journal::Redo redo(journal_);
+    redo.set(&dialled->word, word.pack());
+    redo.set(&client->word, client_word.pack());
+    redo.commit();
+    dialled->active_tick = client->active_tick = now_;
+    advance(dialled);
+}
+
+void Connections::watch(Connection c) {
+    const uint32_t events = wanted(c);
+    poller_.add({c.fd(), c.generation()}, events);
+    c->interest = static_cast<uint8_t>(events);
+    arm(c);
+}
+
+uint32_t Connections::wanted(Connection c) const {
+    const slot::RecordWord word = c.word();
+    if (word.state == State::dialing) return EPOLLOUT;
+    if (word.state != State::open) return 0;
+    uint32_t events = c.has_output() ? static_cast<uint32_t>(EPOLLOUT) : 0;
+    if ((word.flags & (slot::kEndIn | slot::kPaused)) == 0) events |= EPOLLIN;
+    return events;
+}
+
+void Connections::update_interest(Connection c) {
+    uint32_t events = wanted(c);
+    if ((events & EPOLLIN) != 0 && !starved_.empty() &&
+        std::find(starved_.begin(), starved_.end(), c.tag()) != starved_.end()) {
+        events &= ~static_cast<uint32_t>(EPOLLIN);
+    }
+    const uint16_t both = slot::kEndIn | slot::kEndOut;
+    if ((c.word().flags & both) == both && events == 0) {
+        if (!c.has(slot::kUnregistered)) poller_.remove(c.fd());
+        c.set(slot::kUnregistered);
+        c->interest = 0;
+        return;
+    }
+    if (events == c->interest && (events == 0 || !c.has(slot::kUnregistered))) return;
+    FAULT_POINT(interest_before_change);
+    poller_.change({c.fd(), c.generation()}, events);
+    c->interest = static_cast<uint8_t>(events);
+    if (c.has(slot::kUnregistered)) c.set(slot::kUnregistered, false);
+}
+
+void Connections::rewatch(Connection c) {
+    if (c.state() == State::free || c.state() == State::doomed) return;
+    c.set(slot::kUnregistered, false);
+    const uint32_t events = wanted(c);
+    poller_.change({c.fd(), c.generation()}, events);
+    c->interest = static_cast<uint8_t>(events);
+    update_interest(c);
+}
+
+int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
+    const Rules& rules = *rules_of(c);
+    const slot::RecordWord word = c.word();
+    Nearest nearest{now_};
+    if (word.state == State::dialing) nearest.consider(c->ended_tick, rules.dial, CloseReason::upstream_timeout);
+    if (word.state == State::waiting && c->peer == kNoPeer) {
+        nearest.consider(c->active_tick, kDialRetryTicks, CloseReason::local_fault);
+    }
+    if (word.state == State::open) {
+        const Connection peer = peer_of(c);
+        const bool ended = (word.flags & slot::kEndIn) != 0;
+        const bool both = ended && (!peer || peer.has(slot::kEndIn));
+        nearest.consider(c->active_tick, rules.idle, CloseReason::idle);
+        if (c.has_output()) nearest.consider(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
+        if (both) nearest.consider(c->ended_tick, rules.closing, CloseReason::closing_timeout);
+        if (ended && !both) {
+            nearest.consider(later(c->ended_tick, c->active_tick), rules.half_close, CloseReason::half_closed);
+        }
+    }
+    if (drain_until_ns_ != 0 && !c.is_dialled()) {
+        const uint64_t at = drain_spread_ ? spread_point(c->id, drain_from_ns_, drain_until_ns_) : drain_until_ns_;
+        nearest.consider(slot::to_tick(at), 1, drain_spread_ ? CloseReason::drained : CloseReason::drain_timeout);
+    }
+    *why = nearest.why;
+    return nearest.left;
+}
+
+void Connections::arm(Connection c) {
+    CloseReason why;
+    const int32_t left = ticks_left(c, &why);
+    if (left != kNever) deadlines_.arm(c.fd(), now_ + static_cast<Tick>(std::max(left, 0)));
+}
+
+void Connections::look_at_deadlines() {
+    deadlines_.expire(now_, [this](int fd) { on_deadline(fd); });
+}
+
+void Connections::on_deadline(int fd) {
+    const Connection c = at(fd);
+    if (!c) return;
+    take_in_hand(c);
+    CloseReason why;
+    const int32_t left = ticks_left(c, &why);
+    if (left > 0) {
+        if (left != kNever) deadlines_.arm(fd, now_ + static_cast<Tick>(left));
+        return;
+    }
+    Handler* handler = rules_of(c)->handler;
+    if (why == CloseReason::upstream_timeout) return handler->on_dial_failed(c, ETIMEDOUT);
+    if (why == CloseReason::local_fault) return handler->on_accepted(c);
+    end(c, why, why == CloseReason::slow_reader || why == CloseReason::closing_timeout);
+}
+
+void Connections::retry_starved() {
+    if (starved_.empty() || !have_receive_chunk()) return;
+    std::vector<uint64_t> again;
+    again.swap(starved_);
+    for (const uint64_t tag : again) {
+        const Connection c = at(static_cast<int>(tag >> 32));
+        if (!c || c.tag() != tag) continue;
+        take_in_hand(c);
+        update_interest(c);
+    }
+}
+
+void Connections::begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread) {
+    drain_from_ns_ = begin_ns + (until_ns - begin_ns) / 2;
+    drain_until_ns_ = until_ns;
+    drain_spread_ = spread;
+    if (until_ns == 0) return;
+    const uint32_t high = memory_.worker_control().high_fd.load(std::memory_order_relaxed);
+    for (uint32_t fd = 1; fd < high && fd < record_count(); ++fd) {
+        if (const Connection c = at(static_cast<int>(fd)); c && !c.is_dialled()) arm(c);
+    }
+}
+
+void Connections::end_all(CloseReason reason) {
+    const uint32_t high = memory_.worker_control().high_fd.load(std::memory_order_relaxed);
+    for (uint32_t fd = 1; fd < high && fd < record_count(); ++fd) {
+        if (const Connection c = at(static_cast<int>(fd)); c && !c.is_dialled()) end(c, reason);
+    }
+}
+
+}  // namespace tcpd::worker
