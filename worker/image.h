@@ -38,6 +38,8 @@ struct Image {
     conf::Config config;
     struct ev_loop* loop;  // owns its epoll descriptor; whoever serves calls ev_loop_fork first
     Seat seat;
+    int poller_fd;            // our own epoll set (worker/net/poller.h)
+    int first_connection_fd;  // every descriptor below is pristine; from it on they belong to records
     Holder holder{};
 };
 

@@ -39,7 +39,8 @@ struct Message {
     uint32_t a = 0, b = 0, c = 0;
 };
 
-// To a standby: MasterControl::dead_pid holds who died in its seat. Real-time numbers are not compile-time constants.
+// To a standby: MasterControl::dead_pid holds who died in its seat. Real-time numbers are not compile-time
+// constants.
 inline int holder_died_signal() { return SIGRTMIN + 1; }
 
 // How a slot's processes end of their own will, beside kExitSystem and kExitConfig of a start-up that failed.

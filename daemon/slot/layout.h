@@ -81,9 +81,10 @@ struct WorkerControl {
     std::atomic<uint32_t> seat_state;     // SeatState
     std::atomic<uint64_t> seat_taken_ns;  // monotonic; of this holder
     std::atomic<uint64_t> backoff_until_ns;
-    std::atomic<uint32_t> short_lives;   // deaths in a row after less than 200 ms in the seat
-    std::atomic<uint32_t> seats_taken;   // holders so far, over all images
-    std::atomic<uint32_t> fault_signal;  // of a holder that gives its seat away in its fault handler; the next clears it
+    std::atomic<uint32_t> short_lives;  // deaths in a row after less than 200 ms in the seat
+    std::atomic<uint32_t> seats_taken;  // holders so far, over all images
+    std::atomic<uint32_t>
+        fault_signal;  // of a holder that gives its seat away in its fault handler; the next clears it
     std::atomic<uint32_t> clones;  // of this slot so far; clone_tids[clones % kRecentClones] is written next
     uint32_t clone_tids[kRecentClones];
     std::atomic<int32_t> poller_fd;  // our own epoll descriptor in the table; 0: none yet

@@ -20,7 +20,8 @@ std::string_view name_of(CloseReason reason) {
         case CloseReason::untrusted_record: return "untrusted_record";
         case CloseReason::stuck_recovery: return "stuck_recovery";
         case CloseReason::unix_in_flight: return "unix_in_flight";
-        case CloseReason::peer_vanished: return "peer_vanished";
+        case CloseReason::stopped: return "stopped";
+        case CloseReason::unreachable: return "unreachable";
         case CloseReason::count: break;
     }
     return "unknown";

@@ -25,7 +25,7 @@ enum class CloseReason : uint8_t {
     untrusted_record,  // its record in slot memory made no sense at adoption
     stuck_recovery,    // recovery met it three times without progress
     unix_in_flight,    // a unix socket caught between a call and its store when its worker died
-    peer_vanished,     // found dead at adoption
+    stopped,           // the daemon stopped at once
     unreachable,       // keep-alive probes or unacknowledged data ran into their limit
     count
 };

@@ -62,8 +62,8 @@ bool Proxy::turn_to_next(Connection client, int sys_errno) {
                  server.text(), upstream_.name, strerror(sys_errno));
     ++client->dial_tries;
     if (client->dial_tries < upstream_.servers.size()) return true;
-    connections_.end(client,
-                     sys_errno == ETIMEDOUT ? CloseReason::upstream_timeout : CloseReason::upstream_refused, true);
+    connections_.end(
+        client, sys_errno == ETIMEDOUT ? CloseReason::upstream_timeout : CloseReason::upstream_refused, true);
     return false;
 }
 

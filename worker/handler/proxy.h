@@ -1,9 +1,10 @@
 #pragma once
 
-// Bytes both ways between a client and a server of an upstream; half-close is kept, RST is passed on. One upstream
-// connection for each client. A server that refuses or does not answer in time is followed by the next; a fault of this
-// machine (descriptors, ports, memory) is none of the server's and the dial is tried again until timeouts.dial.
-// Holds the upstream's addresses and whose turn it is; a successor begins its turn anew. Worker only.
+// Bytes both ways between a client and a server of an upstream; half-close is kept, RST is passed on. One
+// upstream connection for each client. A server that refuses or does not answer in time is followed by the
+// next; a fault of this machine (descriptors, ports, memory) is none of the server's and the dial is tried
+// again until timeouts.dial. Holds the upstream's addresses and whose turn it is; a successor begins its turn
+// anew. Worker only.
 
 #include <cstdint>
 #include <string>
@@ -19,7 +20,9 @@ public:
     // `upstream` outlives this.
     Proxy(Connections& connections, Dialer& dialer, const conf::Upstream& upstream);
 
-    Delivery on_bytes(Connection from, Bytes received) override { return {connections_.peer_of(from), received}; }
+    Delivery on_bytes(Connection from, Bytes received) override {
+        return {connections_.peer_of(from), received};
+    }
     Connection sink_of(Connection from) override { return connections_.peer_of(from); }
     Connection source_of(Connection to) override { return connections_.peer_of(to); }
     slot::State first_state() const override { return slot::State::waiting; }
@@ -33,7 +36,9 @@ private:
     // False: no server is left, the client was ended.
     bool turn_to_next(Connection client, int sys_errno);
     void wait_for_better_times(Connection client, int sys_errno);
-    const Address& server_of(uint32_t number) const { return upstream_.servers[number % upstream_.servers.size()]; }
+    const Address& server_of(uint32_t number) const {
+        return upstream_.servers[number % upstream_.servers.size()];
+    }
 
     Connections& connections_;
     Dialer& dialer_;

@@ -19,7 +19,8 @@ struct PeerText {
         } else if (record.address_family == 6) {
             char literal[INET6_ADDRSTRLEN] = "?";
             inet_ntop(AF_INET6, record.address, literal, sizeof literal);
-            end = fmt::format_to(text, FMT_COMPILE("[{}]:{}"), static_cast<const char*>(literal), record.port);
+            end =
+                fmt::format_to(text, FMT_COMPILE("[{}]:{}"), static_cast<const char*>(literal), record.port);
         } else {
             end = fmt::format_to(text, FMT_COMPILE("unix"));
         }
@@ -49,10 +50,11 @@ void write_close_line(Connection c, const Rules& rules, uint64_t now_ns) {
     const slot::Record& r = c.record();
     const uint64_t milliseconds = now_ns > r.opened_ns ? (now_ns - r.opened_ns) / 1'000'000 : 0;
     const slot::RecordWord word = c.word();
-    log::info("closed conn={}-{:x} listener={} peer={} state={} reason={} duration={}.{:03}s received={} sent={}",
-              r.id >> 48, r.id & 0xFFFFFFFFFFFF, rules.name, PeerText(r).view(), state_name(word),
-              name_of(static_cast<slot::CloseReason>(word.reason)), milliseconds / 1000, milliseconds % 1000,
-              r.received, r.sent);
+    log::info(
+        "closed conn={}-{:x} listener={} peer={} state={} reason={} duration={}.{:03}s received={} sent={}",
+        r.id >> 48, r.id & 0xFFFFFFFFFFFF, rules.name, PeerText(r).view(), state_name(word),
+        name_of(static_cast<slot::CloseReason>(word.reason)), milliseconds / 1000, milliseconds % 1000,
+        r.received, r.sent);
 }
 
 }  // namespace tcpd::worker

@@ -1,7 +1,7 @@
 #pragma once
 
-// The line that the log gets for each closed connection: id, listener, peer, state, reason, duration, bytes each way.
-// Worker only.
+// The line that the log gets for each closed connection: id, listener, peer, state, reason, duration, bytes
+// each way. Worker only.
 
 #include <cstdint>
 #include <string>

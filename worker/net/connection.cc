@@ -57,13 +57,14 @@ void Connections::on_event(const epoll_event& event) {
     if ((event.events & (EPOLLIN | EPOLLHUP)) == 0) return;
     if ((c->interest & EPOLLIN) != 0) return on_readable(c);
     if ((event.events & EPOLLHUP) == 0) return;
-    // Both directions are over for the kernel, which says so for ever, and there is nothing to do about it now.
+    // Both directions are over for the kernel, which says so for ever, and there is nothing to do about it
+    // now.
     poller_.remove(c.fd());
     c.set(slot::kUnregistered);
 }
 
-// An event for a connection that is no more: usually told in the same batch in which it ended. Where another process
-// still holds the file (a core dump), the registration outlives our close unless it is removed.
+// An event for a connection that is no more: usually told in the same batch in which it ended. Where another
+// process still holds the file (a core dump), the registration outlives our close unless it is removed.
 void Connections::on_stale_event(PollTag tag) {
     ++memory_.scoreboard().stale_events;
     if (!at(tag.fd)) poller_.remove(tag.fd);

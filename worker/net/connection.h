@@ -1,7 +1,7 @@
 #pragma once
 
-// A connection as its worker sees it: a view of one record in slot memory. Passed by value, never kept across a return
-// to the loop; whoever needs it again keeps descriptor and generation. Owns nothing. Worker only.
+// A connection as its worker sees it: a view of one record in slot memory. Passed by value, never kept across
+// a return to the loop; whoever needs it again keeps descriptor and generation. Owns nothing. Worker only.
 
 #include <cstdint>
 
@@ -25,10 +25,14 @@ public:
     slot::State state() const { return word().state; }
     slot::Kind kind() const { return word().kind; }
     bool has(uint16_t flag) const { return (word().flags & flag) != 0; }
-    bool is_dialled() const { return kind() == slot::Kind::dialled_tcp || kind() == slot::Kind::dialled_unix; }
+    bool is_dialled() const {
+        return kind() == slot::Kind::dialled_tcp || kind() == slot::Kind::dialled_unix;
+    }
     bool is_tcp() const { return kind() == slot::Kind::accepted_tcp || kind() == slot::Kind::dialled_tcp; }
     bool has_output() const { return record_->out != 0; }
-    uint64_t tag() const { return uint64_t{static_cast<uint32_t>(fd_)} << 32 | generation(); }  // as Record::peer
+    uint64_t tag() const {
+        return uint64_t{static_cast<uint32_t>(fd_)} << 32 | generation();
+    }  // as Record::peer
 
     // For a flag that changes alone; with anything else it goes through the redo log.
     void set(uint16_t flag, bool on = true) const {

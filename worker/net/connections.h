@@ -1,11 +1,11 @@
 #pragma once
 
-// All connections of a worker: the data path from an event to the bytes that are out, and the end of each. The records,
-// their chains of output and the journal lie in slot memory; what is private here is rebuilt at adoption.
-// Descriptors of connections belong to the records: opened by listener and dial, closed here and nowhere else.
-// If the process dies in here, the journal says where; worker/recovery.h goes on from there through `resume_...`.
-// In reading order: connection.cc (an event, reading), output.cc (writing), ending.cc (ends), watch.cc (interest, time).
-// Worker only.
+// All connections of a worker: the data path from an event to the bytes that are out, and the end of each.
+// The records, their chains of output and the journal lie in slot memory; what is private here is rebuilt at
+// adoption. Descriptors of connections belong to the records: opened by listener and dial, closed here and
+// nowhere else. If the process dies in here, the journal says where; worker/recovery.h goes on from there
+// through `resume_...`. In reading order: connection.cc (an event, reading), output.cc (writing), ending.cc
+// (ends), watch.cc (interest, time). Worker only.
 
 #include <sys/epoll.h>
 
@@ -65,8 +65,11 @@ public:
     void finish(Connection c);
     // Ends a dialled connection alone: its client lives on and dials another server.
     void end_dial(Connection dialled);
+    // A record whose listener nobody knows: its descriptor is closed, that is all.
+    void forget(Connection c);
     void shut(Connection c);
-    // Passes ends of input on, ends what is complete, sets interest: all that follows from the records of a pair.
+    // Passes ends of input on, ends what is complete, sets interest: all that follows from the records of a
+    // pair.
     void advance(Connection c);
 
     // watch.cc
@@ -77,16 +80,18 @@ public:
     void publish_dial_done(Connection dialled, Connection client);
     void watch(Connection c);
     void update_interest(Connection c);
+    bool is_watched_right(Connection c) const { return wanted(c) == c->interest; }
     void rewatch(Connection c);  // for a successor: whatever was registered, it is right afterwards
     void arm(Connection c);
     void look_at_deadlines();
     void retry_starved();
     bool has_deadlines() const { return !deadlines_.is_empty() || !starved_.empty(); }
-    // Every accepted connection ends by itself or at `until_ns` (0: no limit), with `spread` at a point of its own in
-    // the second half of the time.
+    // Every accepted connection ends by itself or at `until_ns` (0: no limit), with `spread` at a point of
+    // its own in the second half of the time.
     void begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread);
     void end_all(slot::CloseReason reason);
-    // Nothing of an earlier seat's holder holds our files any more; else close() alone would not end a connection.
+    // Nothing of an earlier seat's holder holds our files any more; else close() alone would not end a
+    // connection.
     bool files_are_ours() const;
 
     slot::Journal& journal() { return journal_; }
@@ -136,7 +141,7 @@ private:
     std::vector<uint64_t> starved_;  // Connection::tag of those not read for want of buffers
     uint64_t now_ns_ = 0;
     slot::Tick now_ = 0;
-    uint32_t open_ = 0;  // accepted and dialled
+    uint32_t open_ = 0;                                // accepted and dialled
     uint64_t drain_from_ns_ = 0, drain_until_ns_ = 0;  // 0: no drain, or one without a limit
     bool drain_spread_ = false;
 };

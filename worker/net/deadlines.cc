@@ -50,7 +50,8 @@ void Deadlines::cancel(int fd) {
     --armed_;
 }
 
-// The slot under the hand is looked through again and again until the hand leaves it, since its ticks pass one by one.
+// The slot under the hand is looked through again and again until the hand leaves it, since its ticks pass
+// one by one.
 int Deadlines::pop_due(slot::Tick now) {
     if (!running_ || now - hand_ > kSlots * 4) hand_ = now - kSlots * 4;
     running_ = true;

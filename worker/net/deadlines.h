@@ -1,9 +1,9 @@
 #pragma once
 
-// When to look at a connection again: a hashed timing wheel over descriptors, at most one entry each. What a connection
-// is really waited for lies in its record; an entry only says when to look, so activity costs no call here.
-// Private to the process and rebuilt at adoption. Owns three words for each descriptor that was ever armed. Worker only.
-// Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987).
+// When to look at a connection again: a hashed timing wheel over descriptors, at most one entry each. What a
+// connection is really waited for lies in its record; an entry only says when to look, so activity costs no
+// call here. Private to the process and rebuilt at adoption. Owns three words for each descriptor that was
+// ever armed. Worker only. Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987).
 
 #include <array>
 #include <cstdint>

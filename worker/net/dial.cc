@@ -15,7 +15,9 @@ namespace {
 
 constexpr uint32_t kReservedDescriptors = 64;
 
-void set_option(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
+void set_option(int fd, int level, int option, int value) {
+    setsockopt(fd, level, option, &value, sizeof value);
+}
 
 void set_options(int fd, bool is_unix, const DialOptions& options) {
     if (is_unix) return;

@@ -1,10 +1,9 @@
 #pragma once
 
-// Dials for a client: a socket, its record as the client's peer, a connect that does not block. Both survive the
-// worker, also while connecting. Worker only.
-// If the process dies before the record, the socket is an orphan that the successor closes (nothing was sent on it);
-// after it, the successor calls connect again, which is harmless (EALREADY, EISCONN).
-// Source: connect(2), tcp(7).
+// Dials for a client: a socket, its record as the client's peer, a connect that does not block. Both survive
+// the worker, also while connecting. Worker only. If the process dies before the record, the socket is an
+// orphan that the successor closes (nothing was sent on it); after it, the successor calls connect again,
+// which is harmless (EALREADY, EISCONN). Source: connect(2), tcp(7).
 
 #include "daemon/base/address.h"
 #include "worker/net/connections.h"
@@ -20,8 +19,8 @@ public:
     Dialer(Connections& connections, uint32_t descriptor_limit)
         : connections_(connections), descriptor_limit_(descriptor_limit) {}
 
-    // 0: the handler will hear on_dialled or on_dial_failed. Else an errno: nothing was begun, or it failed at once and
-    // nothing is left of it.
+    // 0: the handler will hear on_dialled or on_dial_failed. Else an errno: nothing was begun, or it failed
+    // at once and nothing is left of it.
     int dial(Connection client, const Address& to, uint32_t server, const DialOptions& options);
     // For a successor that found a connection dialing.
     void resume(Connection dialled, const Address& to);

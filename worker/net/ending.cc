@@ -42,8 +42,8 @@ void Connections::advance(Connection c) {
     }
 }
 
-// Passes the end of `from`'s input on to what takes it, once all bytes before it are out. False: it was the last thing
-// to do, and the connections are gone.
+// Passes the end of `from`'s input on to what takes it, once all bytes before it are out. False: it was the
+// last thing to do, and the connections are gone.
 bool Connections::pass_end(Connection from) {
     if (!from.has(slot::kEndIn)) return true;
     const Connection sink = rules_of(from)->handler->sink_of(from);
@@ -118,6 +118,16 @@ void Connections::finish(Connection c) {
         chunks_.release(id);
         id = next;
     }
+    --open_;
+}
+
+void Connections::forget(Connection c) {
+    poller_.remove(c.fd());
+    shutdown(c.fd(), SHUT_RDWR);
+    close(c.fd());
+    slot::RecordWord word = c.word();
+    word.state = State::free;
+    c->word = word.pack();
     --open_;
 }
 

@@ -1,10 +1,10 @@
 #pragma once
 
-// What decides about a listener's connections, as worker/net sees it; implemented above (worker/handler). One object
-// per listener; whatever is per connection lies in its record. One virtual call a wake-up, none a byte.
-// Nobody here ends a connection: who calls does, last. If the process dies in here, its successor calls `on_bytes`
-// again with the same bytes, or the other calls for a connection that is still in the state that they are made in.
-// Worker only.
+// What decides about a listener's connections, as worker/net sees it; implemented above (worker/handler). One
+// object per listener; whatever is per connection lies in its record. One virtual call a wake-up, none a
+// byte. Nobody here ends a connection: who calls does, last. If the process dies in here, its successor calls
+// `on_bytes` again with the same bytes, or the other calls for a connection that is still in the state that
+// they are made in. Worker only.
 
 #include <cstdint>
 
@@ -29,7 +29,8 @@ public:
     virtual ~Handler() = default;
 
     virtual Delivery on_bytes(Connection from, Bytes received) = 0;
-    // Whose output fills by what is read from `from`: reading pauses by it, the end of input is passed on to it.
+    // Whose output fills by what is read from `from`: reading pauses by it, the end of input is passed on to
+    // it.
     virtual Connection sink_of(Connection from) = 0;
     // Whose input fills the output of `to`; none: nobody's.
     virtual Connection source_of(Connection to) = 0;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/error.h"
 #include "daemon/base/fault_point.h"
 #include "daemon/base/log.h"
@@ -23,18 +24,26 @@ constexpr double kShareTickSeconds = 0.05;
 
 bool is_passing(int error) {
     switch (error) {
-        case EINTR: case ECONNABORTED: case EPROTO: case ENOPROTOOPT: case EHOSTDOWN: case ENONET:
-        case EHOSTUNREACH: case EOPNOTSUPP: case ENETUNREACH: case ENETDOWN: case EPERM: case ETIMEDOUT:
-            return true;
-        default:
-            return false;
+        case EINTR:
+        case ECONNABORTED:
+        case EPROTO:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case EOPNOTSUPP:
+        case ENETUNREACH:
+        case ENETDOWN:
+        case EPERM:
+        case ETIMEDOUT: return true;
+        default: return false;
     }
 }
 
 }  // namespace
 
-Listener::Listener(struct ev_loop* loop, Connections& connections, slot::SharedCounts& counts, const Rules& rules,
-                   const ListenerPlace& place)
+Listener::Listener(struct ev_loop* loop, Connections& connections, slot::SharedCounts& counts,
+                   const Rules& rules, const ListenerPlace& place)
     : connections_(connections),
       counts_(counts),
       rules_(rules),
@@ -47,7 +56,8 @@ void Listener::start() {
     started_ = true;
     if (!place_.is_unix) return acceptable_.start(place_.fd);
     const PollTag tag{place_.fd, kListenerGeneration};
-    connections_.poller().remove(place_.fd);  // EPOLLEXCLUSIVE allows no change of what a predecessor registered
+    connections_.poller().remove(
+        place_.fd);  // EPOLLEXCLUSIVE allows no change of what a predecessor registered
     connections_.poller().add(tag, EPOLLIN | EPOLLEXCLUSIVE);
 }
 
@@ -69,6 +79,7 @@ void Listener::on_pause_over() { start(); }
 
 void Listener::on_acceptable() {
     if (!started_) return;
+    connections_.set_now(monotonic_ns());
     for (int i = 0; i < kMostOfABatch; ++i) {
         const Step step = accept_one();
         if (step == Step::empty || step == Step::paused) break;
@@ -93,11 +104,13 @@ void Listener::accept_rest_and_close(int null_fd) {
 }
 
 Listener::Step Listener::accept_one() {
-    if (connections_.open_count() + kReservedDescriptors >= place_.descriptor_limit) return on_accept_error(EMFILE);
+    if (connections_.open_count() + kReservedDescriptors >= place_.descriptor_limit)
+        return on_accept_error(EMFILE);
     connections_.journal().publish_accepting(rules_.id);
     sockaddr_storage peer;
     socklen_t length = sizeof peer;
-    const int fd = accept4(place_.fd, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd =
+        accept4(place_.fd, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return on_accept_error(errno);
     FAULT_POINT(accept_done_not_published);
     if (static_cast<uint32_t>(fd) >= connections_.record_count() || is_over_limit()) {
@@ -105,16 +118,28 @@ Listener::Step Listener::accept_one() {
         ++rules_.counters->refused[static_cast<size_t>(slot::RefuseReason::connections)];
         return Step::refused;
     }
-    const slot::Record record = make_record(Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length));
-    const Connection c =
-        connections_.publish_accepted(fd, record, {slot::Phase::accepting, rules_.id});
-    FAULT_POINT(accept_published_not_registered);
-    connections_.watch(c);
-    rules_.handler->on_accepted(c);
+    take(fd, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length));
     return Step::taken;
 }
 
-// The own column counts the newcomer before the sum is taken, so that two slots can't both take the last place.
+void Listener::take(int fd, const Address& peer) {
+    const Connection c =
+        connections_.publish_accepted(fd, make_record(peer), {slot::Phase::accepting, rules_.id});
+    FAULT_POINT(accept_published_not_registered);
+    connections_.watch(c);
+    rules_.handler->on_accepted(c);
+}
+
+void Listener::adopt_stray(int fd) {
+    sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) length = 0;
+    take(fd, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length));
+    connections_.journal().publish_idle();
+}
+
+// The own column counts the newcomer before the sum is taken, so that two slots can't both take the last
+// place.
 bool Listener::is_over_limit() {
     if (rules_.connections == 0) return false;
     std::atomic<uint32_t>& own = counts_.open(rules_.id, place_.slot);
@@ -134,10 +159,11 @@ Listener::Step Listener::on_accept_error(int error) {
     if (is_passing(error)) return Step::refused;
     ++connections_.memory().scoreboard().accept_pauses;
     ++rules_.counters->refused[static_cast<size_t>(slot::RefuseReason::descriptors)];
-    log::limited(log::Level::error, "accept paused",
-                 "could not accept on listener \"{}\": {} (pausing for {} ms; raise the limit of open files, or "
-                 "limits.connections keeps clients away earlier)",
-                 rules_.name, strerror(error), static_cast<int>(kPauseSeconds * 1000));
+    log::limited(
+        log::Level::error, "accept paused",
+        "could not accept on listener \"{}\": {} (pausing for {} ms; raise the limit of open files, or "
+        "limits.connections keeps clients away earlier)",
+        rules_.name, strerror(error), static_cast<int>(kPauseSeconds * 1000));
     pause(kPauseSeconds);
     return Step::paused;
 }

@@ -1,11 +1,11 @@
 #pragma once
 
-// A listening socket of this slot: accepts in batches and makes records. TCP sockets are this slot's own and watched by
-// libev; a unix socket is shared by all slots and lies in our own epoll set, exclusively. Accept errors never stop it
-// for good: local faults pause it on a timer. Options of accepted sockets are inherited from the listening one, which
-// the master has set. Borrows the descriptor. Worker only.
-// If the process dies between accept4 and the record, the journal says so and the successor looks for the orphan.
-// Source: accept(2), "Error handling"; epoll_ctl(2), EPOLLEXCLUSIVE; unix(7).
+// A listening socket of this slot: accepts in batches and makes records. TCP sockets are this slot's own and
+// watched by libev; a unix socket is shared by all slots and lies in our own epoll set, exclusively. Accept
+// errors never stop it for good: local faults pause it on a timer. Options of accepted sockets are inherited
+// from the listening one, which the master has set. Borrows the descriptor. Worker only. If the process dies
+// between accept4 and the record, the journal says so and the successor looks for the orphan. Source:
+// accept(2), "Error handling"; epoll_ctl(2), EPOLLEXCLUSIVE; unix(7).
 
 #include <cstdint>
 
@@ -30,18 +30,21 @@ public:
     ~Listener() { stop(); }
 
     int fd() const { return place_.fd; }
+    bool is_unix() const { return place_.is_unix; }
     const Rules& rules() const { return rules_; }
     void start();
     void stop();
-    // Takes what is queued, then puts /dev/null in the socket's place: its number stays taken, and a standby that names
-    // it by number finds nothing to accept from.
+    // Takes what is queued, then puts /dev/null in the socket's place: its number stays taken, and a standby
+    // that names it by number finds nothing to accept from.
     void accept_rest_and_close(int null_fd);
     void on_acceptable();
 
-    // The record of a descriptor that was accepted from this listener; the peer's address as accept4 gave it.
-    slot::Record make_record(const Address& peer);
+    // A descriptor that was accepted from this listener by a predecessor which died before it had a record.
+    void adopt_stray(int fd);
 
 private:
+    slot::Record make_record(const Address& peer);
+    void take(int fd, const Address& peer);
     enum class Step { taken, refused, empty, paused };
     Step accept_one();
     Step on_accept_error(int error);

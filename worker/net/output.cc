@@ -26,11 +26,12 @@ constexpr uint32_t last_of(uint64_t pair) { return static_cast<uint32_t>(pair); 
 
 }  // namespace
 
-// The chunk that is received into always has a small one in reserve behind it: what a send leaves over can be kept
-// whatever happens to memory in between.
+// The chunk that is received into always has a small one in reserve behind it: what a send leaves over can be
+// kept whatever happens to memory in between.
 bool Connections::have_receive_chunk() {
     uint64_t& chunk = journal_.page().receive_chunk;
-    if (chunk != 0 && chunks_.ready()) [[likely]] return true;
+    if (chunk != 0 && chunks_.ready()) [[likely]]
+        return true;
     if (chunk == 0) {
         const ChunkId taken = chunks_.take_large();
         if (taken == 0) return false;
@@ -55,11 +56,13 @@ void Connections::send_fresh(Connection source, uint32_t received, Connection ta
     complete_send(source, received, target, bytes, sent);
 }
 
-void Connections::resume_sent(Connection source, uint32_t received, Connection target, Bytes bytes, uint32_t sent) {
+void Connections::resume_sent(Connection source, uint32_t received, Connection target, Bytes bytes,
+                              uint32_t sent) {
     complete_send(source, received, target, bytes, sent);
 }
 
-void Connections::complete_send(Connection source, uint32_t received, Connection target, Bytes bytes, uint32_t sent) {
+void Connections::complete_send(Connection source, uint32_t received, Connection target, Bytes bytes,
+                                uint32_t sent) {
     slot::Journal::Redo redo(journal_);
     redo.set(&source->received, source->received + received);
     redo.set(&target->sent, target->sent + sent);
@@ -77,8 +80,8 @@ void Connections::complete_send(Connection source, uint32_t received, Connection
     arm(target);
 }
 
-// Three ways to keep what was left over: at the end of the last chunk, in a small chunk, or by keeping the very chunk
-// that it was received into, without a copy.
+// Three ways to keep what was left over: at the end of the last chunk, in a small chunk, or by keeping the
+// very chunk that it was received into, without a copy.
 void Connections::keep(slot::Journal::Redo& redo, Connection target, Bytes bytes) {
     const uint64_t out = target->out;
     redo.set(&target->out_bytes, target->out_bytes + bytes.count);

@@ -1,7 +1,7 @@
 #pragma once
 
-// What a listener's configuration means for its connections, ready for the data path: times in ticks, the handler, the
-// counters. One per stable id, as old as the image. Worker only.
+// What a listener's configuration means for its connections, ready for the data path: times in ticks, the
+// handler, the counters. One per stable id, as old as the image. Worker only.
 
 #include <cstdint>
 #include <string>
@@ -16,8 +16,8 @@ struct Rules {
     std::string name;
     slot::Tick idle = 0, half_close = 0, closing = 0, slow_reader = 0, dial = 0;  // 0: no limit
     uint64_t output_high_bytes = 0, output_low_bytes = 0;
-    uint64_t connections = 0;  // over all workers; 0: no limit
-    Handler* handler = nullptr;  // borrowed
+    uint64_t connections = 0;                    // over all workers; 0: no limit
+    Handler* handler = nullptr;                  // borrowed
     slot::ListenerCounters* counters = nullptr;  // in slot memory
 };
 

@@ -36,7 +36,8 @@ Tick later(Tick a, Tick b) { return static_cast<int32_t>(a - b) < 0 ? b : a; }
 
 // A point in the drain's second half that belongs to this connection alone, the same for every successor.
 uint64_t spread_point(uint64_t id, uint64_t from_ns, uint64_t until_ns) {
-    const uint64_t scattered = (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits, and a drain is below 2^39 ns or coarse
+    const uint64_t scattered =
+        (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits, and a drain is below 2^39 ns or coarse
     return from_ns + ((until_ns - from_ns) >> 24) * scattered;
 }
 
@@ -150,7 +151,8 @@ int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
     const Rules& rules = *rules_of(c);
     const slot::RecordWord word = c.word();
     Nearest nearest{now_};
-    if (word.state == State::dialing) nearest.consider(c->ended_tick, rules.dial, CloseReason::upstream_timeout);
+    if (word.state == State::dialing)
+        nearest.consider(c->ended_tick, rules.dial, CloseReason::upstream_timeout);
     if (word.state == State::waiting && c->peer == kNoPeer) {
         nearest.consider(c->active_tick, kDialRetryTicks, CloseReason::local_fault);
     }
@@ -162,12 +164,15 @@ int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
         if (c.has_output()) nearest.consider(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
         if (both) nearest.consider(c->ended_tick, rules.closing, CloseReason::closing_timeout);
         if (ended && !both) {
-            nearest.consider(later(c->ended_tick, c->active_tick), rules.half_close, CloseReason::half_closed);
+            nearest.consider(later(c->ended_tick, c->active_tick), rules.half_close,
+                             CloseReason::half_closed);
         }
     }
     if (drain_until_ns_ != 0 && !c.is_dialled()) {
-        const uint64_t at = drain_spread_ ? spread_point(c->id, drain_from_ns_, drain_until_ns_) : drain_until_ns_;
-        nearest.consider(slot::to_tick(at), 1, drain_spread_ ? CloseReason::drained : CloseReason::drain_timeout);
+        const uint64_t at =
+            drain_spread_ ? spread_point(c->id, drain_from_ns_, drain_until_ns_) : drain_until_ns_;
+        nearest.consider(slot::to_tick(at), 1,
+                         drain_spread_ ? CloseReason::drained : CloseReason::drain_timeout);
     }
     *why = nearest.why;
     return nearest.left;

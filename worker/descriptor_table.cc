@@ -1,0 +1,40 @@
+#include "worker/descriptor_table.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace tcpd::worker {
+
+namespace {
+
+constexpr int kHighestPristine = 4096;  // listening sockets and a handful more
+
+int highest_open() {
+    int highest = 2;
+    for (int fd = 3; fd < kHighestPristine; ++fd) {
+        if (fcntl(fd, F_GETFD) >= 0) highest = fd;
+    }
+    return highest;
+}
+
+}  // namespace
+
+Result<DescriptorTable> prepare_descriptor_table() {
+    DescriptorTable table;
+    table.poller_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (table.poller_fd < 0) return system_error(errno, "make the epoll set of the connections");
+    const int highest = highest_open();
+    for (;;) {
+        const int fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0) return system_error(errno, "fill the descriptor table below the connections");
+        table.first_connection_fd = fd;
+        if (fd > highest) break;
+    }
+    close(table.first_connection_fd);
+    return table;
+}
+
+}  // namespace tcpd::worker

@@ -1,0 +1,111 @@
+#include "worker/net/socket_counts.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+
+namespace tcpd::worker {
+
+namespace {
+
+// The kernel's enum; netinet/tcp.h, which has it for programs, does not go with linux/tcp.h.
+enum TcpState : uint8_t {
+    kEstablished = 1,
+    kSynSent,
+    kSynReceived,
+    kFinWait1,
+    kFinWait2,
+    kTimeWait,
+    kClose,
+    kCloseWait,
+    kLastAck,
+    kListen,
+    kClosing
+};
+
+bool has_error(int fd) {
+    pollfd state{fd, 0, 0};
+    return poll(&state, 1, 0) == 1 && (state.revents & POLLERR) != 0;
+}
+
+bool has_end_in(int fd, uint8_t state) {
+    switch (state) {
+        case kCloseWait:
+        case kLastAck:
+        case kClosing:
+        case kTimeWait: return true;
+        case kClose: return !has_error(fd);
+        default: return false;
+    }
+}
+
+struct Books {
+    tcp_info info{};
+    int unread = 0, unsent = 0;
+};
+
+bool read_books(int fd, Books* books) {
+    socklen_t length = sizeof books->info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &books->info, &length) == 0 &&
+           ioctl(fd, SIOCINQ, &books->unread) == 0 && ioctl(fd, SIOCOUTQ, &books->unsent) == 0;
+}
+
+// Bytes may arrive and be acknowledged between the calls: read until two readings agree.
+bool read_settled_books(int fd, Books* books) {
+    Books earlier;
+    if (!read_books(fd, &earlier)) return false;
+    for (int i = 0; i < 1000; ++i) {
+        if (!read_books(fd, books)) return false;
+        if (books->info.tcpi_bytes_received == earlier.info.tcpi_bytes_received &&
+            books->info.tcpi_bytes_acked == earlier.info.tcpi_bytes_acked &&
+            books->info.tcpi_state == earlier.info.tcpi_state && books->unread == earlier.unread &&
+            books->unsent == earlier.unsent) {
+            return true;
+        }
+        earlier = *books;
+    }
+    return false;
+}
+
+int option_of(int fd, int option) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 ? value : -1;
+}
+
+}  // namespace
+
+SocketCounts count_bytes(int fd, bool end_out, bool dialled) {
+    Books books;
+    if (option_of(fd, SO_PROTOCOL) != IPPROTO_TCP || !read_settled_books(fd, &books)) return {};
+    const uint8_t state = books.info.tcpi_state;
+    if (state == kClose && has_error(fd)) return {};
+    SocketCounts counts;
+    counts.is_known = true;
+    counts.taken =
+        books.info.tcpi_bytes_received - static_cast<uint64_t>(books.unread) - has_end_in(fd, state);
+    counts.given = books.info.tcpi_bytes_acked + static_cast<uint64_t>(books.unsent) - end_out -
+                   (dialled && state != kSynSent);
+    return counts;
+}
+
+Stray look_at_stray(int fd) {
+    const int type = option_of(fd, SO_TYPE);
+    if (type < 0) return errno == EBADF ? Stray::none : Stray::other;
+    if (type != SOCK_STREAM) return Stray::other;
+    if (option_of(fd, SO_ACCEPTCONN) == 1) return Stray::listening;
+    sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    const bool connected = getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
+    if (option_of(fd, SO_DOMAIN) == AF_UNIX) return connected ? Stray::accepted_unix : Stray::unconnected;
+    if (option_of(fd, SO_PROTOCOL) != IPPROTO_TCP) return Stray::other;
+    return connected ? Stray::accepted_tcp : Stray::unconnected;
+}
+
+}  // namespace tcpd::worker

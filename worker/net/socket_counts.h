@@ -1,0 +1,26 @@
+#pragma once
+
+// How many bytes went through a TCP socket by the kernel's own books: how a successor learns whether a recv
+// or send that its predecessor died in had done its work. Worker only.
+//   taken = tcpi_bytes_received - SIOCINQ - F     F: the peer's FIN is in, which counts as a byte received
+//   given = tcpi_bytes_acked + SIOCOUTQ - G - S   G: our FIN is out; S: a dialled socket's SYN was
+//   acknowledged
+// Source: tcp(7) TCP_INFO, SIOCINQ, SIOCOUTQ; RFC 4898 tcpEStatsAppHCThruOctets*.
+
+#include <cstdint>
+
+namespace tcpd::worker {
+
+struct SocketCounts {
+    bool is_known = false;  // false: no TCP socket, or it was reset and its books are closed
+    uint64_t taken = 0, given = 0;
+};
+
+// `end_out`: our FIN was sent, `dialled`: by connect. Exact for a socket that no one else uses meanwhile.
+SocketCounts count_bytes(int fd, bool end_out, bool dialled);
+
+// A descriptor that no record accounts for.
+enum class Stray { none, accepted_tcp, accepted_unix, listening, unconnected, other };
+Stray look_at_stray(int fd);
+
+}  // namespace tcpd::worker

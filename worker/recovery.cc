@@ -1,0 +1,315 @@
+#include "worker/recovery.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "daemon/base/fault_point.h"
+#include "daemon/base/log.h"
+#include "worker/net/close_line.h"
+#include "worker/net/socket_counts.h"
+
+namespace tcpd::worker {
+
+using slot::CloseReason;
+using slot::JournalWord;
+using slot::Phase;
+using slot::State;
+
+namespace {
+constexpr uint32_t kMostTries = 3;
+}
+
+Recovery::Recovery(Connections& connections, slot::SharedCounts& counts,
+                   const std::vector<std::unique_ptr<Listener>>& listeners)
+    : connections_(connections),
+      counts_(counts),
+      listeners_(listeners),
+      page_(connections.journal().page()) {}
+
+void Recovery::adopt(bool first, slot::Cause cause) {
+    cause_ = cause;
+    FAULT_POINT(adopt_before);
+    const JournalWord word = begin();
+    Found found = scan();
+    settle_receive_chunk();
+    connections_.chunks().rebuild();
+    count(found, first, cause);
+    for (const int fd : found.unwatched) connections_.rewatch(connections_.at(fd));
+    end_untrusted(found);
+    resume(word);
+    for (const int fd : found.doomed) {
+        if (const Connection c = connections_.at(fd); c && c.state() == State::doomed) connections_.finish(c);
+    }
+    advance_in_hand();
+    page_.recovery_tries = 0;
+    page_.last_word = 0;
+    FAULT_POINT(adopt_done);
+}
+
+// The redo log first: until it is applied, records may disagree with each other.
+JournalWord Recovery::begin() {
+    const JournalWord word = connections_.journal().word();
+    auto& recovered = connections_.memory().scoreboard().recovered;
+    if (word.phase < Phase::count) ++recovered[static_cast<size_t>(word.phase)];
+    page_.recovery_tries = word.pack() == page_.last_word ? page_.recovery_tries + 1 : 1;
+    page_.last_word = word.pack();
+    if (word.phase != Phase::redo) return word;
+    if (connections_.journal().reapply()) return {};
+    log::error("slot memory: the redo log is not to be trusted, it was not applied");
+    connections_.journal().publish_idle();
+    lose(in_hand(page_.source_fd, page_.source_generation), CloseReason::untrusted_record);
+    return {};
+}
+
+uint32_t Recovery::end_of_scan() const {
+    return std::min(connections_.memory().worker_control().high_fd.load(), connections_.record_count());
+}
+
+Recovery::Found Recovery::scan() {
+    Found found;
+    const uint32_t end = end_of_scan();
+    for (uint32_t fd = 1; fd < end; ++fd) {
+        if (const Connection c = connections_.at(static_cast<int>(fd))) check(c, found);
+    }
+    return found;
+}
+
+void Recovery::check(Connection c, Found& found) {
+    ++found.live;
+    const Rules* rules = connections_.rules_of(c->listener);
+    if (rules != nullptr && !c.is_dialled()) ++found.open[c->listener];
+    if (c.state() == State::doomed && rules != nullptr) {
+        c->out = 0;
+        found.doomed.push_back(c.fd());
+        return;
+    }
+    if (rules == nullptr || !is_sound(c) || !mark_chain(c)) {
+        c->out = c->out_bytes = 0;
+        found.untrusted.push_back(c.fd());
+        return;
+    }
+    if (!connections_.is_watched_right(c)) found.unwatched.push_back(c.fd());
+    connections_.arm(c);
+}
+
+bool Recovery::is_sound(Connection c) const {
+    const slot::RecordWord word = c.word();
+    if (word.state > State::doomed || word.kind > slot::Kind::dialled_unix) return false;
+    if (c->server >= 0x10000000 || (c->out == 0) != (c->out_bytes == 0)) return false;
+    const bool proxied = connections_.rules_of(c)->handler->first_state() == State::waiting;
+    if (!proxied) return word.state == State::open && !c.is_dialled() && c->peer == kNoPeer;
+    if (c->peer == kNoPeer) return word.state == State::waiting && !c.is_dialled();
+    return is_pair_sound(c);
+}
+
+bool Recovery::is_pair_sound(Connection c) const {
+    const Connection peer = connections_.peer_of(c);
+    if (!peer || peer == c || peer->peer != c.tag() || peer->listener != c->listener) return false;
+    if (peer.is_dialled() == c.is_dialled()) return false;
+    const Connection dialled = c.is_dialled() ? c : peer;
+    const Connection client = c.is_dialled() ? peer : c;
+    if (dialled.state() == State::dialing) return client.state() == State::waiting;
+    return client.state() == dialled.state();
+}
+
+bool Recovery::mark_chain(Connection c) {
+    slot::ChunkPool& chunks = connections_.chunks();
+    const uint64_t last = c->out & 0xFFFFFFFF;
+    uint64_t bytes = 0;
+    for (uint64_t id = c->out >> 32; id != 0;) {
+        if (!chunks.is_valid(id) || !chunks.mark_used(static_cast<slot::ChunkId>(id))) return false;
+        const slot::ChunkLink link = chunks.link(static_cast<slot::ChunkId>(id));
+        const uint64_t begin = link.range >> 32;
+        const uint64_t end = link.range & 0xFFFFFFFF;
+        if (begin >= end || end > chunks.bytes(static_cast<slot::ChunkId>(id))) return false;
+        bytes += end - begin;
+        if (id == last) return bytes == c->out_bytes;
+        id = link.next;
+    }
+    return c->out == 0;
+}
+
+void Recovery::count(const Found& found, bool first, slot::Cause cause) {
+    connections_.count_adopted(found.live);
+    const uint32_t number = connections_.memory().header().slot_number;
+    for (uint32_t id = 0; id < slot::kMaxListeners; ++id) {
+        const Rules* rules = connections_.rules_of(id);
+        if (rules == nullptr) continue;
+        rules->counters->open = found.open[id];
+        counts_.open(id, number).store(static_cast<uint32_t>(found.open[id]), std::memory_order_relaxed);
+        if (!first) rules->counters->adopted[static_cast<size_t>(cause)] += found.open[id];
+    }
+}
+
+void Recovery::settle_receive_chunk() {
+    slot::ChunkPool& chunks = connections_.chunks();
+    const uint64_t id = page_.receive_chunk;
+    const bool sound = chunks.is_valid(id) &&
+                       chunks.bytes(static_cast<slot::ChunkId>(id)) == slot::kLargeChunkBytes &&
+                       chunks.mark_used(static_cast<slot::ChunkId>(id));
+    if (!sound) page_.receive_chunk = 0;
+}
+
+void Recovery::end_untrusted(const Found& found) {
+    for (const int fd : found.untrusted) {
+        const Connection c = connections_.at(fd);
+        if (!c) continue;
+        log::error("slot memory: the record of descriptor {} is not to be trusted, its connection is closed",
+                   fd);
+        if (connections_.rules_of(c->listener) == nullptr) {
+            connections_.forget(c);
+        } else {
+            if (!is_pair_sound(c)) c->peer = kNoPeer;
+            lose(c, CloseReason::untrusted_record);
+        }
+    }
+}
+
+void Recovery::lose(Connection c, CloseReason reason) {
+    if (!c) return;
+    const Rules* rules = connections_.rules_of(c);
+    ++rules->counters->lost[static_cast<size_t>(cause_)];
+    log::error("connection {} of listener \"{}\" from {} was lost in a succession: {}",
+               connection_name(c.record()), rules->name, peer_name(c.record()), name_of(reason));
+    connections_.end(c, reason, true);
+}
+
+Connection Recovery::in_hand(int fd, uint32_t generation) const {
+    const Connection c = connections_.at(fd);
+    return c && c.generation() == generation ? c : Connection();
+}
+
+// Twice is what two deaths in the same place of two busy connections look like; three times is no chance.
+void Recovery::resume(JournalWord word) {
+    const Connection source = in_hand(page_.source_fd, page_.source_generation);
+    if (page_.recovery_tries > kMostTries && word.phase != Phase::idle && source) {
+        connections_.journal().publish_idle();
+        return lose(source, CloseReason::stuck_recovery);
+    }
+    const bool needs_source = word.phase == Phase::receiving || word.phase == Phase::received ||
+                              word.phase == Phase::sending || word.phase == Phase::flushing;
+    if (needs_source && (!source || source.state() != State::open)) {
+        return connections_.journal().publish_idle();
+    }
+    switch (word.phase) {
+        case Phase::receiving: return resume_receiving(source);
+        case Phase::received: return resume_received(source, word.count);
+        case Phase::sending: return resume_sending(source, word.count);
+        case Phase::flushing: return resume_flushing(source, word.count);
+        case Phase::accepting: return adopt_strays(word.count);
+        case Phase::dialing: return close_strays();
+        default: connections_.journal().publish_idle();
+    }
+}
+
+void Recovery::resume_receiving(Connection source) {
+    if (!is_buffer_sound()) return lose(source, CloseReason::untrusted_record);
+    if (!source.is_tcp()) return lose(source, CloseReason::unix_in_flight);
+    const SocketCounts counts = count_bytes(source.fd(), source.has(slot::kEndOut), source.is_dialled());
+    const uint64_t taken = counts.taken - source->received;
+    connections_.journal().publish_idle();
+    if (!counts.is_known || taken == 0) return;  // reset: its event says so
+    if (taken > page_.buffer_bytes) return lose(source, CloseReason::untrusted_record);
+    connections_.journal().publish_received(static_cast<uint32_t>(taken));
+    connections_.resume_received(source, static_cast<uint32_t>(taken));
+}
+
+void Recovery::resume_received(Connection source, uint32_t count) {
+    if (!is_buffer_sound() || count > page_.buffer_bytes) return lose(source, CloseReason::untrusted_record);
+    connections_.resume_received(source, count);
+}
+
+void Recovery::resume_sending(Connection source, uint32_t received) {
+    const Connection target = connections_.rules_of(source)->handler->sink_of(source);
+    const bool sound = is_buffer_sound() && target && page_.send_at >= page_.buffer_at &&
+                       page_.send_at + page_.send_bytes <= page_.buffer_at + page_.buffer_bytes &&
+                       received <= page_.buffer_bytes && !target.has_output();
+    if (!sound) return lose(source, CloseReason::untrusted_record);
+    if (!target.is_tcp()) return lose(source, CloseReason::unix_in_flight);
+    const SocketCounts counts = count_bytes(target.fd(), target.has(slot::kEndOut), target.is_dialled());
+    const uint64_t sent = counts.given - target->sent;
+    if (!counts.is_known) return connections_.end(target, CloseReason::peer_reset, true);
+    if (sent > page_.send_bytes) return lose(source, CloseReason::untrusted_record);
+    connections_.resume_sent(source, received, target, {page_.send_at, page_.send_bytes},
+                             static_cast<uint32_t>(sent));
+}
+
+void Recovery::resume_flushing(Connection target, uint32_t asked) {
+    connections_.journal().publish_idle();
+    if (!target.is_tcp()) return lose(target, CloseReason::unix_in_flight);
+    const SocketCounts counts = count_bytes(target.fd(), target.has(slot::kEndOut), target.is_dialled());
+    const uint64_t sent = counts.given - target->sent;
+    if (!counts.is_known) return;
+    if (sent > asked || sent > target->out_bytes) return lose(target, CloseReason::untrusted_record);
+    connections_.resume_flushed(target, static_cast<uint32_t>(sent));
+}
+
+bool Recovery::is_buffer_sound() const {
+    if (page_.receive_chunk == 0) return false;
+    const auto chunk = static_cast<slot::ChunkId>(page_.receive_chunk);
+    const uint64_t at = connections_.memory().offset_of(connections_.chunks().data(chunk));
+    return page_.buffer_at == at && page_.buffer_bytes == connections_.chunks().bytes(chunk);
+}
+
+// Killed between accept4 and its record, a descriptor is open and listed nowhere. Its bytes are still in the
+// kernel.
+void Recovery::adopt_strays(uint32_t listener) {
+    const Rules* rules = connections_.rules_of(listener);
+    connections_.journal().publish_idle();
+    const uint32_t end = std::min(end_of_scan() + 64, connections_.record_count());
+    for (uint32_t fd = 1; fd < end; ++fd) {
+        if (connections_.at(static_cast<int>(fd))) continue;
+        const Stray stray = look_at_stray(static_cast<int>(fd));
+        if (stray == Stray::unconnected) {
+            close(static_cast<int>(fd));
+            continue;
+        }
+        if ((stray != Stray::accepted_tcp && stray != Stray::accepted_unix) || rules == nullptr) continue;
+        for (const auto& one : listeners_) {
+            if (one->rules().id != listener || one->is_unix() != (stray == Stray::accepted_unix)) continue;
+            one->adopt_stray(static_cast<int>(fd));
+            ++connections_.memory().scoreboard().orphans_adopted;
+            break;
+        }
+    }
+}
+
+void Recovery::close_strays() {
+    connections_.journal().publish_idle();
+    const uint32_t end = std::min(end_of_scan() + 64, connections_.record_count());
+    for (uint32_t fd = 1; fd < end; ++fd) {
+        if (connections_.at(static_cast<int>(fd))) continue;
+        if (look_at_stray(static_cast<int>(fd)) != Stray::unconnected) continue;
+        close(static_cast<int>(fd));
+        ++connections_.memory().scoreboard().orphans_closed;
+    }
+}
+
+void Recovery::advance_in_hand() {
+    const int source = page_.source_fd;
+    const int target = page_.target_fd;
+    const uint32_t source_generation = page_.source_generation;
+    const uint32_t target_generation = page_.target_generation;
+    advance(source, source_generation);
+    advance(target, target_generation);
+}
+
+// All that may have been left undone follows from the record: what was done already is done again without
+// effect.
+void Recovery::advance(int fd, uint32_t generation) {
+    const Connection c = in_hand(fd, generation);
+    if (!c) return;
+    connections_.take_in_hand(c);
+    Handler* handler = connections_.rules_of(c)->handler;
+    if (c.state() == State::doomed) return connections_.finish(c);
+    if (c.state() == State::dialing) return handler->on_resumed(c);
+    connections_.rewatch(c);
+    if (c.state() == State::waiting && c->peer == kNoPeer) return handler->on_accepted(c);
+    if (c.state() != State::open) return;
+    if (c.has(slot::kEndOut)) shutdown(c.fd(), SHUT_WR);
+    connections_.advance(c);
+}
+
+}  // namespace tcpd::worker

@@ -1,0 +1,296 @@
+#include "worker/service.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/fault_point.h"
+#include "daemon/base/log.h"
+#include "worker/handler/discard.h"
+#include "worker/handler/echo.h"
+#include "worker/handler/proxy.h"
+#include "worker/life.h"
+#include "worker/recovery.h"
+
+namespace tcpd::worker {
+
+using slot::CloseReason;
+using slot::MessageType;
+using slot::SeatState;
+
+namespace {
+
+constexpr int kNullFd = 0;       // standard input is /dev/null in every image
+constexpr int kMostRounds = 64;  // in our own epoll set before libev has its turn again
+constexpr double kTickSeconds = 0.05;
+constexpr uint32_t kSweepStep = 2048;
+
+}  // namespace
+
+Service::Service(Image& image)
+    : image_(image),
+      log_ring_(image.memory.log_ring()),
+      connections_(image.memory, image.counts, slot::kSlotFd, image.poller_fd),
+      dialer_(connections_, image.birth.descriptor_limit),
+      swept_to_(image.first_connection_fd),
+      connections_ready_(image.loop, this),
+      control_(image.loop, this),
+      tick_(image.loop, this),
+      heartbeat_(image.loop, this),
+      term_(image.loop, this),
+      before_sleep_(image.loop, this) {
+    connections_.set_now(monotonic_ns());
+    make_rules();
+    make_listeners();
+}
+
+std::unique_ptr<Handler> Service::make_handler(const conf::Handler& handler) {
+    switch (handler.kind) {
+        case conf::HandlerKind::echo: return std::make_unique<Echo>();
+        case conf::HandlerKind::discard: return std::make_unique<Discard>();
+        case conf::HandlerKind::proxy: break;
+    }
+    return std::make_unique<Proxy>(connections_, dialer_, image_.config.upstreams[handler.upstream]);
+}
+
+// One set of rules for each listener, whatever the number of its addresses.
+void Service::make_rules() {
+    for (const slot::ListenSocket& socket : image_.birth.sockets) {
+        if (connections_.rules_of(socket.listener_id) != nullptr) continue;
+        const conf::Listener& listener = image_.config.listeners[socket.listener_index];
+        handlers_.push_back(make_handler(listener.handler));
+        auto rules = std::make_unique<Rules>();
+        rules->id = socket.listener_id;
+        rules->name = listener.name;
+        rules->idle = ticks_of(to_ns(listener.timeouts.idle));
+        rules->half_close = ticks_of(to_ns(listener.timeouts.half_close));
+        rules->closing = ticks_of(to_ns(listener.timeouts.closing));
+        rules->slow_reader = ticks_of(to_ns(listener.timeouts.slow_reader));
+        if (listener.handler.kind == conf::HandlerKind::proxy) {
+            rules->dial = ticks_of(to_ns(image_.config.upstreams[listener.handler.upstream].dial_timeout));
+        }
+        rules->output_high_bytes = listener.limits.output_high_bytes;
+        rules->output_low_bytes = listener.limits.output_low_bytes;
+        rules->connections = listener.limits.connections;
+        rules->handler = handlers_.back().get();
+        rules->counters = &image_.memory.scoreboard().listeners[rules->id];
+        connections_.set_rules(rules.get());
+        rules_.push_back(std::move(rules));
+    }
+}
+
+void Service::make_listeners() {
+    for (const slot::ListenSocket& socket : image_.birth.sockets) {
+        const conf::Listener& listener = image_.config.listeners[socket.listener_index];
+        const bool is_unix = listener.listen[socket.address_index].is_unix();
+        const ListenerPlace place{socket.fd, is_unix, image_.birth.slot, image_.birth.slots,
+                                  image_.birth.descriptor_limit};
+        listeners_.push_back(std::make_unique<Listener>(image_.loop, connections_, image_.counts,
+                                                        *connections_.rules_of(socket.listener_id), place));
+    }
+}
+
+void Service::adopt() {
+    auto& control = image_.memory.worker_control();
+    const bool first = control.seats_taken.load() <= 1;
+    control.seat_state.store(static_cast<uint32_t>(SeatState::adopting), std::memory_order_release);
+    const uint64_t begun = monotonic_ns();
+    Recovery(connections_, image_.counts, listeners_).adopt(first, slot::Cause::crash);
+    if (!first) {
+        log::info("took the seat of pid {}: {} connections adopted in {} us", image_.holder.predecessor_pid,
+                  connections_.open_count(), (monotonic_ns() - begun) / 1000);
+    }
+}
+
+void Service::run() {
+    log::set_buffer(&log_ring_);
+    beat();
+    adopt();
+    connections_ready_.start(image_.poller_fd);
+    control_.start(slot::kControlFd);
+    heartbeat_.start_every(heartbeat_seconds());
+    term_.start(SIGTERM);
+    before_sleep_.start();
+    if (image_.memory.master_control().accept_paused.load() == 0) {
+        for (const auto& listener : listeners_) listener->start();
+    }
+    auto& control = image_.memory.worker_control();
+    if (image_.holder.is_first) control.service_started_ns.store(monotonic_ns());
+    control.seat_state.store(static_cast<uint32_t>(SeatState::serving), std::memory_order_release);
+    (void)slot::send_message(slot::kControlFd,
+                             {MessageType::serving, static_cast<uint32_t>(image_.holder.pid)});
+    if (image_.memory.master_control().drain_begin_ns.load() != 0) begin_drain();
+    tick_.start_every(kTickSeconds);
+    ev_run(image_.loop, 0);
+    abort();  // nothing ever breaks the loop
+}
+
+void Service::beat() {
+    image_.memory.worker_control().heartbeat_ns.store(connections_.now_ns(), std::memory_order_relaxed);
+}
+
+// Without a watchdog nobody looks, but status shows it.
+double Service::heartbeat_seconds() const {
+    const double watchdog = std::chrono::duration<double>(image_.config.supervisor.watchdog).count();
+    return watchdog == 0 ? 5.0 : std::clamp(watchdog / 4, 0.05, 5.0);
+}
+
+void Service::on_heartbeat() {
+    connections_.set_now(monotonic_ns());
+    beat();
+}
+
+// Stays in our own set while it has something to give, so that a batch costs one epoll_wait.
+void Service::on_connections_ready() {
+    for (int round = 0; round < kMostRounds; ++round) {
+        const int count = connections_.poller().poll(events_.data(), static_cast<int>(events_.size()));
+        if (count == 0) break;
+        connections_.set_now(monotonic_ns());
+        beat();
+        for (int i = 0; i < count; ++i) dispatch(events_[static_cast<size_t>(i)]);
+    }
+    FAULT_POINT(loop_idle);
+}
+
+void Service::dispatch(const epoll_event& event) {
+    const PollTag tag = PollTag::unpack(event.data.u64);
+    if (tag.generation != kListenerGeneration) [[likely]]
+        return connections_.on_event(event);
+    for (const auto& listener : listeners_) {
+        if (listener->fd() == tag.fd) return listener->on_acceptable();
+    }
+}
+
+void Service::before_sleep() {
+    log_ring_.flush();
+    if (draining_) end_if_done();
+    if (connections_.has_deadlines() && !tick_.is_active()) tick_.start_every(kTickSeconds);
+}
+
+void Service::on_tick() {
+    connections_.set_now(monotonic_ns());
+    beat();
+    connections_.look_at_deadlines();
+    connections_.retry_starved();
+    sweep();
+    if (!connections_.has_deadlines() && !draining_ && swept_to_ == ~uint32_t{0}) tick_.stop();
+}
+
+// Descriptors that no record accounts for were left by predecessors that died where the journal could not
+// say.
+void Service::sweep() {
+    if (swept_to_ == ~uint32_t{0}) return;
+    const uint32_t high = image_.memory.worker_control().high_fd.load(std::memory_order_relaxed);
+    const uint32_t end = std::min(high + 64, connections_.record_count());
+    const uint32_t stop = std::min(end, swept_to_ + kSweepStep);
+    for (; swept_to_ < stop; ++swept_to_) {
+        const int fd = static_cast<int>(swept_to_);
+        if (connections_.at(fd) || fcntl(fd, F_GETFD) < 0) continue;
+        close(fd);
+        ++image_.memory.scoreboard().descriptors_swept;
+    }
+    if (swept_to_ >= end) swept_to_ = ~uint32_t{0};
+}
+
+void Service::on_term() { leave_seat(image_); }
+
+void Service::on_control() {
+    for (;;) {
+        auto received = slot::receive_message(slot::kControlFd);
+        if (received) {
+            on_message(*received);
+            continue;
+        }
+        if (received.error().code == ErrorCode::timed_out) return;
+        if (received.error().code == ErrorCode::unavailable) return on_master_gone();
+        log::error("{}", received.error().text());
+        return;
+    }
+}
+
+void Service::on_message(const slot::Received& received) {
+    connections_.set_now(monotonic_ns());
+    switch (received.message.type) {
+        case MessageType::drain: return begin_drain();
+        case MessageType::stop: connections_.end_all(CloseReason::stopped); retire(0);
+        case MessageType::pause_accept:
+            for (const auto& listener : listeners_) listener->stop();
+            return;
+        case MessageType::resume_accept:
+            for (const auto& listener : listeners_) listener->start();
+            return;
+        case MessageType::replace_log: return replace_log(received);
+        case MessageType::retire_if_empty:
+            if (connections_.open_count() == 0) retire(0);
+            return;
+        default:
+            log::error("the master sent a message of type {}", static_cast<uint32_t>(received.message.type));
+    }
+}
+
+void Service::replace_log(const slot::Received& received) {
+    log_ring_.flush();
+    const bool done = dup3(received.descriptor.get(), slot::kLogFd, O_CLOEXEC) >= 0;
+    (void)slot::send_message(slot::kControlFd,
+                             {MessageType::log_replaced, done ? 0u : static_cast<uint32_t>(errno)});
+}
+
+void Service::close_listeners() {
+    for (const auto& listener : listeners_) listener->accept_rest_and_close(kNullFd);
+}
+
+void Service::begin_drain() {
+    if (draining_) return;
+    draining_ = true;
+    FAULT_POINT(drain_begun);
+    const auto& control = image_.memory.master_control();
+    drain_end_ns_ = control.drain_end_ns.load();
+    close_listeners();
+    image_.memory.worker_control().seat_state.store(static_cast<uint32_t>(SeatState::draining));
+    connections_.begin_drain(control.drain_begin_ns.load(), drain_end_ns_, control.drain_spread.load() != 0);
+    if (!tick_.is_active()) tick_.start_every(kTickSeconds);
+}
+
+// What a master would say to a drain, said by ourselves: a successor must find it too.
+void Service::on_master_gone() {
+    control_.stop();
+    if (draining_) return;
+    log::error("the master is gone: no new connections, {} go on until they end{}", connections_.open_count(),
+               image_.config.drain.stop.count() != 0 ? " or drain.stop" : "");
+    auto& control = image_.memory.master_control();
+    if (control.drain_begin_ns.load() == 0) {
+        const uint64_t now = monotonic_ns();
+        const uint64_t limit = to_ns(image_.config.drain.stop);
+        control.drain_end_ns.store(limit == 0 ? 0 : now + limit);
+        control.drain_spread.store(image_.config.drain.spread);
+        control.drain_begin_ns.store(now, std::memory_order_release);
+    }
+    begin_drain();
+}
+
+void Service::end_if_done() {
+    const uint32_t left = connections_.open_count();
+    if (left == 0) retire(0);
+    if (drain_end_ns_ == 0 || monotonic_ns() < drain_end_ns_) return;
+    connections_.end_all(CloseReason::drain_timeout);
+    retire(left);
+}
+
+// To retire is to exit: the standby wakes, finds its image out of service and exits as well.
+void Service::retire(uint32_t closed_at_end) {
+    image_.memory.worker_control().seat_state.store(static_cast<uint32_t>(SeatState::drained));
+    uint64_t word = slot::ServiceWord{image_.birth.image, 0}.pack();
+    image_.memory.master_control().word.compare_exchange_strong(word, 0);
+    (void)slot::send_message(slot::kControlFd, {MessageType::drained, closed_at_end});
+    log_ring_.flush();
+    _exit(slot::kExitRetired);
+}
+
+void serve(Image& image) {
+    ev_loop_fork(image.loop);
+    Service(image).run();
+}
+
+}  // namespace tcpd::worker

@@ -1,0 +1,77 @@
+#pragma once
+
+// A worker at work: adopts what is in the slot, then runs the loop until its end. One libev loop: our own
+// epoll set is one watcher of it, beside timers, signals, listening sockets and the control socket. Owns
+// nothing that outlives the process; the loop is the image's. Worker only. If it dies, the standby's image
+// begins here again with the same slot memory.
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "daemon/base/watcher.h"
+#include "worker/image.h"
+#include "worker/log_ring.h"
+#include "worker/net/connections.h"
+#include "worker/net/dial.h"
+#include "worker/net/listener.h"
+
+namespace tcpd::worker {
+
+class Service {
+public:
+    explicit Service(Image& image);
+    [[noreturn]] void run();
+
+private:
+    void make_rules();
+    void make_listeners();
+    std::unique_ptr<Handler> make_handler(const conf::Handler& handler);
+    void adopt();
+
+    void on_connections_ready();
+    void on_control();
+    void on_message(const slot::Received& received);
+    void on_tick();
+    void on_heartbeat();
+    void on_term();
+    void before_sleep();
+    void beat();
+
+    void begin_drain();
+    void on_master_gone();
+    void close_listeners();
+    void end_if_done();
+    void replace_log(const slot::Received& received);
+    void sweep();
+    [[noreturn]] void retire(uint32_t closed_at_end);
+    void dispatch(const epoll_event& event);
+    double heartbeat_seconds() const;
+
+    Image& image_;
+    LogRing log_ring_;
+    Connections connections_;
+    Dialer dialer_;
+    std::vector<std::unique_ptr<Handler>> handlers_;
+    std::vector<std::unique_ptr<Rules>> rules_;
+    std::vector<std::unique_ptr<Listener>> listeners_;
+    std::array<epoll_event, 256> events_;
+    bool draining_ = false;
+    uint64_t drain_end_ns_ = 0;
+    uint32_t swept_to_ = 0;
+
+    IoWatcher<Service, &Service::on_connections_ready> connections_ready_;
+    IoWatcher<Service, &Service::on_control> control_;
+    TimerWatcher<Service, &Service::on_tick> tick_;
+    TimerWatcher<Service, &Service::on_heartbeat> heartbeat_;
+    SignalWatcher<Service, &Service::on_term> term_;
+    PrepareWatcher<Service, &Service::before_sleep> before_sleep_;
+};
+
+// Never returns: it exits, or dies.
+[[noreturn]] void serve(Image& image);
+
+}  // namespace tcpd::worker
