@@ -40,6 +40,8 @@ void pass(Point point);
 
 #ifdef TCPD_FAULTS
 #define FAULT_POINT(name) ::tcpd::fault::pass(::tcpd::fault::Point::name)
+#define FAULT_MAP_AREA() ::tcpd::fault::map_area()
 #else
 #define FAULT_POINT(name) static_cast<void>(0)
+#define FAULT_MAP_AREA() ::tcpd::Result<void>()
 #endif
