@@ -1,0 +1,134 @@
+// Who does not read is not read from: bounded memory, bytes exact afterwards, and an end for who never reads
+// again.
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/support/blocking_client.h"
+#include "tests/support/exact_peer.h"
+#include "tests/support/fake_upstream.h"
+#include "tests/support/test_daemon.h"
+
+using namespace tcpd;
+using namespace tcpd::test;
+
+namespace {
+
+constexpr ClientOptions kTiny{.receive_buffer = 4096, .segment = 536};
+
+// Sends zeroes until the socket has taken none for a while (10 looks of 20 ms in a row), and tells how many
+// it took.
+size_t send_until_stuck(const BlockingClient& client) {
+    const std::string zeroes(16384, '\0');
+    size_t taken = 0;
+    for (int refusals = 0; refusals < 10;) {
+        pollfd poller{client.fd(), POLLOUT, 0};
+        if (poll(&poller, 1, 20) == 0) {
+            ++refusals;
+            continue;
+        }
+        const ssize_t sent = send(client.fd(), zeroes.data(), zeroes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent < 0 && errno != EAGAIN) throw Failed("the connection is gone");
+        if (sent > 0) {
+            taken += static_cast<size_t>(sent);
+            refusals = 0;
+        }
+    }
+    return taken;
+}
+
+std::string limits(const std::string& handler, const std::string& timeouts = "") {
+    return "workers: 1\nlisteners:\n  it: {listen: 127.0.0.1:0, limits: {output_high: 64KiB, output_low: "
+           "16KiB}, "
+           "handler: " +
+           handler + timeouts + "}\n";
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(back_pressure)
+
+BOOST_AUTO_TEST_CASE(a_client_that_does_not_read_is_paused_and_served_later) {
+    TestDaemon daemon(limits("echo"));
+    BlockingClient client(daemon.address("it"), kTiny);
+    const size_t taken = send_until_stuck(client);
+    BOOST_TEST_MESSAGE("taken before the pause: " << taken);
+    client.end_output();
+    BOOST_CHECK_EQUAL(client.receive_all().size(), taken);
+}
+
+BOOST_AUTO_TEST_CASE(slow_readers_get_every_byte) {
+    const FakeUpstream upstream;
+    TestDaemon daemon(limits("{proxy: back}") + "upstreams: {back: {servers: [" + upstream.text() + "]}}\n");
+    ExactPeer peer;
+    const Plan slow{.read_piece = 800, .receive_buffer = 4096, .segment = 536};
+    Plan echoed = slow, download = slow;
+    echoed.up_bytes = 1 << 20;
+    echoed.window = 1 << 30;
+    download.far = Role::source;
+    download.up_bytes = 40;
+    download.down_bytes = 1 << 20;
+    peer.open(daemon.address("it"), echoed, 5);
+    peer.open(daemon.address("it"), download, 5);
+    peer.finish(60s);
+    check_all_finished(peer.results());
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_server_gets_every_byte) {
+    const FakeUpstream upstream({.receive_buffer = 4096, .segment = 536});
+    TestDaemon daemon(limits("{proxy: back}") + "upstreams: {back: {servers: [" + upstream.text() + "]}}\n");
+    ExactPeer peer;
+    peer.open(daemon.address("it"), Plan{.far = Role::sink, .up_bytes = 1 << 20, .far_read_piece = 800}, 5);
+    peer.finish(60s);
+    check_all_finished(peer.results());
+    BOOST_CHECK_EQUAL(upstream.results().received, peer.results().sent);
+}
+
+BOOST_AUTO_TEST_CASE(memory_is_bounded_by_the_water_mark) {
+    TestDaemon daemon(limits("echo"));
+    const Address address = daemon.address("it");
+    daemon.wait_complete(1);
+    const uint64_t before = daemon.pss_bytes(0);
+    std::vector<std::unique_ptr<BlockingClient>> clients;
+    for (int i = 0; i < 50; ++i) clients.push_back(std::make_unique<BlockingClient>(address, kTiny));
+    for (const auto& client : clients) {
+        const std::string bytes(256 * 1024, 'x');
+        BOOST_CHECK_GT(send(client->fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL), 0);
+    }
+    send_until_stuck(*clients.front());
+    // 50 times the mark and one read more each; without a limit it would be some 250 KiB each, 12 MiB.
+    BOOST_CHECK_LT(daemon.pss_bytes(0), before + 50 * (64 + 64 + 16) * 1024);
+    clients.clear();
+    wait_for("no open connection", [&] { return daemon.count("it", "open") == 0; });
+    wait_for("memory to be given back", [&] { return daemon.pss_bytes(0) < before + 1024 * 1024; });
+}
+
+BOOST_AUTO_TEST_CASE(who_never_reads_again_is_closed) {
+    TestDaemon daemon(limits("echo", ", timeouts: {slow_reader: 400ms}"));
+    BlockingClient client(daemon.address("it"), kTiny);
+    BlockingClient other(daemon.address("it"));
+    try {
+        send_until_stuck(client);
+    } catch (const Failed&) {  // closed meanwhile
+    }
+    wait_for("the count", [&] { return daemon.count("it", "closed slow_reader") == 1; });
+    BOOST_CHECK(other.echoes("still here"));
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_reader_that_goes_on_is_kept) {
+    TestDaemon daemon(limits("echo", ", timeouts: {slow_reader: 400ms}"));
+    ExactPeer peer;
+    // Some 2 s at a kilobyte a millisecond.
+    peer.open(daemon.address("it"), Plan{.up_bytes = 1 << 20,
+                                         .window = 1 << 30,
+                                         .read_piece = 500,
+                                         .receive_buffer = 4096,
+                                         .segment = 536});
+    peer.finish(60s);
+    check_all_finished(peer.results());
+    BOOST_CHECK_EQUAL(daemon.count("it", "closed slow_reader"), 0U);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
