@@ -11,9 +11,9 @@
 #include <mutex>
 
 #include "daemon/base/clock.h"
-#include "daemon/base/line_limit.h"
-#include "daemon/base/log_line.h"
-#include "daemon/base/log_output.h"
+#include "daemon/base/log/line.h"
+#include "daemon/base/log/line_limit.h"
+#include "daemon/base/log/output.h"
 #include "daemon/base/text.h"
 
 namespace tcpd::log {

@@ -89,7 +89,8 @@ BOOST_AUTO_TEST_CASE(names_and_rubbish) {
     BOOST_TEST(reason("*:80") == "\"*:80\" is two addresses, which only `listen` takes (use one)");
     BOOST_TEST(reason("/run/x.sock") == "\"/run/x.sock\" looks like a path (write unix:/run/x.sock)");
     BOOST_TEST(reason("") == "an address is missing (try 0.0.0.0:7000)");
-    for (const char* text : {" 1.2.3.4:80", "tcp://1.2.3.4:80", "a b:80", "!", "\xFF\xFE:80", "a:b:c", ":::::::::"}) {
+    for (const char* text :
+         {" 1.2.3.4:80", "tcp://1.2.3.4:80", "a b:80", "!", "\xFF\xFE:80", "a:b:c", ":::::::::"}) {
         BOOST_TEST(reason(text).find("is not an address (try 127.0.0.1:7000 or [::1]:7000)") !=
                    std::string::npos);
     }

@@ -1,4 +1,4 @@
-#include "daemon/base/line_limit.h"
+#include "daemon/base/log/line_limit.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "daemon/base/log_line.h"
+#include "daemon/base/log/line.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "daemon/base/log_output.h"
+#include "daemon/base/log/output.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
