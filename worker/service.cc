@@ -194,7 +194,10 @@ void Service::sweep() {
     if (swept_to_ >= end) swept_to_ = ~uint32_t{0};
 }
 
-void Service::on_term() { leave_seat(image_); }
+void Service::on_term() {
+    log_ring_.flush();
+    leave_seat();
+}
 
 void Service::on_control() {
     for (;;) {
