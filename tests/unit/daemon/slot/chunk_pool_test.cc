@@ -1,0 +1,63 @@
+#include "daemon/slot/chunk_pool.h"
+
+#include <sys/stat.h>
+
+#include <boost/test/unit_test.hpp>
+#include <set>
+
+namespace tcpd::slot {
+
+namespace {
+struct Pool {
+    Pool() : fd(std::move(*SlotMemory::create({0, 100}))), memory(std::move(*SlotMemory::map(fd.get(), kWorker))) {}
+    static constexpr auto kWorker = SlotMemory::Access::worker;
+    int64_t blocks() const {
+        struct stat status {};
+        fstat(fd.get(), &status);
+        return status.st_blocks * 512;
+    }
+    UniqueFd fd;
+    SlotMemory memory;
+    ChunkPool pool{memory, fd.get()};
+};
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(slot_chunk_pool, Pool)
+
+BOOST_AUTO_TEST_CASE(chunks_are_distinct_backed_and_end) {
+    std::set<ChunkId> taken;
+    for (int i = 0; i < 100; ++i) taken.insert(pool.take_small());
+    for (int i = 0; i < 200; ++i) taken.insert(pool.take_large());
+    BOOST_TEST(taken.size() == 300u);
+    BOOST_TEST(!taken.contains(0));
+    BOOST_TEST(pool.take_small() == 0u);
+    BOOST_TEST(pool.take_large() == 0u);
+    BOOST_TEST(!pool.ready());
+    BOOST_TEST(blocks() >= 100 * 4096 + 200 * 65536);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_freed_in_bulk_goes_back_to_the_system) {
+    std::vector<ChunkId> taken;
+    for (int i = 0; i < 200; ++i) taken.push_back(pool.take_large());
+    for (const ChunkId id : taken) pool.release(id);
+    BOOST_TEST(blocks() < 70 * 65536);
+    for (int i = 0; i < 200; ++i) BOOST_TEST(pool.take_large() != 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_successor_finds_free_what_no_chain_names) {
+    std::vector<ChunkId> taken;
+    for (int i = 0; i < 10; ++i) taken.push_back(pool.take_small());
+    ChunkPool successor(memory, fd.get());
+    BOOST_TEST(successor.mark_used(taken[3]));
+    BOOST_TEST(!successor.mark_used(taken[3]));
+    successor.rebuild();
+    std::set<ChunkId> again;
+    for (int i = 0; i < 99; ++i) again.insert(successor.take_small());
+    BOOST_TEST(again.size() == 99u);
+    BOOST_TEST(!again.contains(taken[3]));
+    BOOST_TEST(!again.contains(0));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace tcpd::slot
