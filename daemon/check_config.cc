@@ -30,13 +30,12 @@ std::optional<CheckedConfig> read_config(const Command& command) {
     }
     conf::FileSource source;
     conf::Loaded loaded = conf::load(source, command.config_path);
-    for (const std::string& warning : loaded.warnings) fprintf(stderr, "%s\n", warning.c_str());
+    for (const std::string& warning : loaded.warnings)
+        fprintf(stderr, "tcpd: warning: %s\n", warning.c_str());
     for (const conf::Problem& problem : loaded.problems) fprintf(stderr, "%s\n", problem.text().c_str());
-    if (!loaded.problems.empty()) {
-        size_t count = loaded.problems.size();
-        fprintf(stderr, "%s: %zu problem%s\n", command.config_path.c_str(), count, plural(count));
-        return {};
-    }
+    if (size_t count = loaded.problems.size(); count > 1)
+        fprintf(stderr, "%s: %zu problems\n", command.config_path.c_str(), count);
+    if (!loaded.problems.empty()) return {};
     return CheckedConfig{std::move(loaded.config), source.snapshot()};
 }
 

@@ -17,7 +17,7 @@ std::string help_text() {
   -c FILE            the configuration (without it: /etc/tcpd/tcpd.yaml)
   -t                 check the configuration, say all that is wrong, and exit
   -T                 print the configuration in full, defaults filled in
-  -s VERB            ask the tcpd that runs with FILE, and wait for the outcome:
+  -s VERB            ask the tcpd that runs with FILE, wait for the outcome:
                        status   listeners, connections, workers
                        stop     drain and exit (as the signal TERM does)
   --notify-fd N      write a newline to descriptor N once ready (s6)
