@@ -48,7 +48,8 @@ Status Status::parse(const std::string& text) {
     status.text_ = text;
     for (const std::string& line : lines_of(text)) {
         const std::vector<std::string> words = words_of(line);
-        if (words.size() >= 3 && words[0] == "slot") status.slots_.push_back(slot_from(words));
+        if (words.size() >= 3 && words[0] == "slot" && words[2] == "worker")
+            status.slots_.push_back(slot_from(words));
         if (words.size() < 4 || words[0] != "listener") continue;
         if (words[2] == "address") {
             status.addresses_[words[1]].push_back(words[3]);

@@ -1,0 +1,173 @@
+#include "master/birth.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "daemon/base/unique_fd.h"
+#include "daemon/slot/control_message.h"
+
+namespace tcpd::master {
+
+namespace {
+
+constexpr int kExecPatienceMs = 5'000;
+
+enum class Stage : int { move_descriptors, execute };
+
+struct Failure {
+    Stage stage;
+    int sys_errno;
+};
+
+// All that the child needs, made before the fork: it allocates nothing.
+struct Plan {
+    std::vector<DescriptorMove> moves;
+    std::vector<int> lifted;  // room for the copies above all targets
+    int floor;                // the first descriptor above all targets
+    int program, report;
+    char* const* argv;
+};
+
+const char* describe(Stage stage) {
+    return stage == Stage::execute ? "execute an image" : "lay out an image's descriptors";
+}
+
+[[noreturn]] void give_up(const Plan& plan, Stage stage) {
+    const Failure failure{stage, errno};
+    [[maybe_unused]] const ssize_t told = ::write(plan.report, &failure, sizeof failure);
+    ::_exit(127);
+}
+
+// First every source goes above all targets, so that no move can overwrite one that is still to be moved.
+void lay_out_descriptors(Plan& plan) {
+    for (size_t i = 0; i < plan.moves.size(); ++i) {
+        plan.lifted[i] = ::fcntl(plan.moves[i].from, F_DUPFD_CLOEXEC, plan.floor);
+        if (plan.lifted[i] < 0) give_up(plan, Stage::move_descriptors);
+    }
+    plan.program = ::fcntl(plan.program, F_DUPFD_CLOEXEC, plan.floor);
+    if (plan.program < 0) give_up(plan, Stage::move_descriptors);
+    const int report = ::fcntl(plan.report, F_DUPFD_CLOEXEC, plan.floor);
+    if (report < 0) give_up(plan, Stage::move_descriptors);
+    plan.report = report;
+    for (size_t i = 0; i < plan.moves.size(); ++i) {
+        if (::dup2(plan.lifted[i], plan.moves[i].to) < 0) give_up(plan, Stage::move_descriptors);
+    }
+    ::close_range(static_cast<unsigned>(plan.floor), ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+// A handler of the master's must not run here; what is ignored stays so over the exec.
+void reset_signals() {
+    for (int number = 1; number <= SIGRTMAX; ++number) ::signal(number, SIG_DFL);
+    for (int number :
+         {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGWINCH, SIGTTIN, SIGTTOU, SIGTSTP}) {
+        ::signal(number, SIG_IGN);
+    }
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// Without the right to it the image is as likely to be killed as anybody.
+void shield_self() {
+    const int file = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (file < 0) return;
+    [[maybe_unused]] const ssize_t written = ::write(file, "-1000", 5);
+    ::close(file);
+}
+
+[[noreturn]] void become_image(Plan& plan) {
+    shield_self();
+    lay_out_descriptors(plan);
+    reset_signals();
+    ::fexecve(plan.program, plan.argv, environ);
+    give_up(plan, Stage::execute);
+}
+
+pid_t fork_blocked(Plan& plan) {
+    sigset_t all, before;
+    ::sigfillset(&all);
+    ::sigprocmask(SIG_SETMASK, &all, &before);
+    const pid_t pid = ::fork();
+    if (pid == 0) become_image(plan);
+    const int sys_errno = errno;
+    ::sigprocmask(SIG_SETMASK, &before, nullptr);
+    errno = sys_errno;
+    return pid;
+}
+
+void end_child(pid_t pid) {
+    ::kill(pid, SIGKILL);
+    siginfo_t info;
+    while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED) != 0 && errno == EINTR) {
+    }
+}
+
+// End of file: the exec closed it.
+Result<void> await_exec(int report, pid_t pid) {
+    pollfd waiting{report, POLLIN, 0};
+    int ready = 0;
+    do ready = ::poll(&waiting, 1, kExecPatienceMs);
+    while (ready < 0 && errno == EINTR);
+    Failure failure{};
+    const ssize_t got = ready == 1 ? ::read(report, &failure, sizeof failure) : -1;
+    if (got == 0) return {};
+    end_child(pid);
+    if (got == static_cast<ssize_t>(sizeof failure)) {
+        return system_error(failure.sys_errno, describe(failure.stage));
+    }
+    return Error{ErrorCode::timed_out, describe(Stage::execute), "", 0, "it did not come about within 5 s"};
+}
+
+}  // namespace
+
+std::vector<DescriptorMove> plan_descriptors(const Inheritance& given) {
+    std::vector<DescriptorMove> moves = {{given.control, slot::kControlFd},
+                                         {given.memory, slot::kSlotFd},
+                                         {given.counts, slot::kCountsFd},
+                                         {given.bundle, slot::kBundleFd},
+                                         {given.log, slot::kLogFd}};
+    int next = slot::kFirstListenFd;
+    for (int listener : given.listeners) moves.push_back({listener, next++});
+    return moves;
+}
+
+Result<pid_t> execute_image(int program, const std::string& title, const Inheritance& inheritance) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return system_error(errno, "make a pipe for an image's start");
+    UniqueFd report(ends[0]), child_report(ends[1]);
+    std::string name = title, flag = "--image";
+    char* argv[] = {name.data(), flag.data(), nullptr};
+    Plan plan{.moves = plan_descriptors(inheritance),
+              .lifted = {},
+              .floor = 0,
+              .program = program,
+              .report = child_report.get(),
+              .argv = argv};
+    plan.lifted.resize(plan.moves.size());
+    plan.floor = plan.moves.back().to + 1;
+    const pid_t pid = fork_blocked(plan);
+    if (pid < 0) return system_error(errno, "fork an image");
+    child_report.reset();
+    if (auto executed = await_exec(report.get(), pid); !executed) return std::move(executed.error());
+    return pid;
+}
+
+void unshield(pid_t pid) {
+    char own[16] = {};
+    const UniqueFd mine(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
+    const ssize_t length = ::read(mine.get(), own, sizeof own - 1);
+    const UniqueFd theirs(::open(fmt::format("/proc/{}/oom_score_adj", pid).c_str(), O_WRONLY | O_CLOEXEC));
+    if (length > 0 && theirs) {
+        [[maybe_unused]] const ssize_t written = ::write(theirs.get(), own, static_cast<size_t>(length));
+    }
+}
+
+}  // namespace tcpd::master

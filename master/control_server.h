@@ -1,0 +1,87 @@
+#pragma once
+
+// The master's side of PID_FILE.ctl (daemon/base/control_request.h): takes requests, hands each to whoever
+// can answer, sends the answer when it is there, at once or much later. Master only. Owns the listening
+// socket, its file and the clients. If the master dies, clients see end of file before an answer. A client
+// that asks nothing or does not read costs a descriptor and its answer, no more; there are at most 32.
+// Source: unix(7).
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/control_request.h"
+#include "daemon/base/error.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/base/watcher.h"
+#include "master/listening_socket.h"
+
+namespace tcpd::master {
+
+using RequestId = uint64_t;
+
+class Requests {
+public:
+    virtual ~Requests() = default;
+    // Answered now or later by ControlServer's finish or fail, once.
+    virtual void on_request(RequestId id, std::string_view verb) = 0;
+};
+
+class ControlServer;
+
+// One connection, one request.
+class ControlClient {
+public:
+    ControlClient(ControlServer& server, struct ev_loop* loop, UniqueFd fd, RequestId id);
+    RequestId id() const { return id_; }
+    bool is_done() const { return done_; }
+    void queue(control::ReplyKind kind, std::string_view text);
+    void flush();
+
+private:
+    void on_readable();
+    void on_writable() { flush(); }
+    ControlServer& server_;
+    UniqueFd fd_;
+    RequestId id_;
+    bool asked_ = false, answered_ = false, done_ = false;
+    std::deque<std::string> unsent_;
+    IoWatcher<ControlClient, &ControlClient::on_readable> readable_;
+    IoWatcher<ControlClient, &ControlClient::on_writable> writable_;
+};
+
+class ControlServer {
+public:
+    // The caller holds the pid file's lock: what lies at the path is stale.
+    static Result<std::unique_ptr<ControlServer>> open(struct ev_loop* loop, const std::string& path,
+                                                       Requests& requests);
+    ~ControlServer();
+
+    // A client that is gone is passed over. Text of any length is cut into messages.
+    void print(RequestId id, std::string_view text);
+    void finish(RequestId id, std::string_view last_line);
+    void fail(RequestId id, std::string_view reason);
+    // Lets go of clients that are through; called from the loop, never from a client's own callback.
+    void forget_done();
+    void on_tick();  // each second or so: takes clients again
+
+    void on_request(RequestId id, std::string_view verb) { requests_.on_request(id, verb); }
+
+private:
+    ControlServer(struct ev_loop* loop, UniqueFd fd, UnixFile file, Requests& requests);
+    void on_acceptable();
+    ControlClient* find(RequestId id);
+
+    struct ev_loop* loop_;
+    UniqueFd fd_;
+    UnixFile file_;
+    Requests& requests_;
+    RequestId last_id_ = 0;
+    std::vector<std::unique_ptr<ControlClient>> clients_;
+    IoWatcher<ControlServer, &ControlServer::on_acceptable> acceptable_;
+};
+
+}  // namespace tcpd::master

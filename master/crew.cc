@@ -1,0 +1,363 @@
+#include "master/crew.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+
+#include "daemon/base/log.h"
+#include "daemon/base/text.h"
+
+namespace tcpd::master {
+
+namespace {
+
+std::vector<std::string> names_of(const conf::Config& config) {
+    std::vector<std::string> names;
+    for (const conf::Listener& listener : config.listeners) names.push_back(listener.name);
+    return names;
+}
+
+SupervisorSettings settings_of(const CrewOutfit& outfit) {
+    const conf::Supervisor& wanted = outfit.config->supervisor;
+    return {outfit.slots, wanted.respawn_initial, wanted.respawn_max, wanted.watchdog};
+}
+
+}  // namespace
+
+Crew::Crew(const CrewOutfit& outfit, slot::SharedCounts counts, CrewEvents& owner)
+    : outfit_(outfit),
+      counts_(std::move(counts)),
+      owner_(owner),
+      names_(names_of(*outfit.config)),
+      supervisor_(settings_of(outfit), monotonic_ns()),
+      held_(outfit.slots),
+      last_failure_(outfit.slots),
+      retired_(names_.size()) {}
+
+// -- what happened
+
+void Crew::read_all_messages() {
+    for (auto& held : held_) {
+        if (held) held->read_messages();
+    }
+}
+
+// All that the dead had to say is read before it is judged. Its pid is its own until it is reaped.
+void Crew::reap() {
+    while (const auto death = Children::look()) {
+        read_all_messages();
+        judge(*death);
+        Children::reap(death->pid);
+        children_.forget(death->pid);
+    }
+}
+
+void Crew::judge(const Death& death) {
+    const uint64_t now = monotonic_ns();
+    if (children_.find(death.pid) == nullptr) {
+        const auto number = slot_of_clone(death.pid);
+        if (!number) return log::debug("reaped pid {}, a stranger: {}", death.pid, death.text());
+        if (!claim(death.pid, *number, Part::standby)) return;
+    }
+    const Child child = *children_.find(death.pid);
+    supervisor_.on_death(child.slot, child.pid, now);
+    for (const Action& action : supervisor_.take_actions()) carry_out(action);
+    log_death(child, death, now);
+    HeldSlot* held = held_[child.slot].get();
+    if (held != nullptr && held->made_ns() == child.table) held->on_reaped(child.pid, child.held_seat);
+}
+
+// One that died before anybody could tell of it: the kernel itself wrote its number into slot memory.
+std::optional<uint32_t> Crew::slot_of_clone(pid_t pid) {
+    for (uint32_t i = 0; i < held_.size(); ++i) {
+        if (held_[i] && held_[i]->names_clone(pid)) return i;
+    }
+    return std::nullopt;
+}
+
+void Crew::log_death(const Child& child, const Death& death, uint64_t now) {
+    const bool planned = death.is_clean() || supervisor_.is_stopping();
+    const std::string line = fmt::format("{} (pid {}) {} after {}", describe(child), child.pid, death.text(),
+                                         format_elapsed(now - child.known_ns));
+    last_failure_[child.slot] = line;
+    if (planned) {
+        log::info("{}", line);
+    } else {
+        log::warn("{}", line);
+    }
+}
+
+bool Crew::claim(pid_t pid, uint32_t number, Part part) {
+    return children_.claim({.pid = pid, .slot = number, .table = held_[number]->made_ns(), .part = part},
+                           monotonic_ns());
+}
+
+void Crew::on_message(uint32_t number, const slot::Message& message) {
+    const auto worker = static_cast<pid_t>(message.a);
+    switch (message.type) {
+        case slot::MessageType::started: return log::debug("slot {}: its image has started up", number);
+        case slot::MessageType::seated: return on_seated(number, message);
+        case slot::MessageType::serving: return on_serving(number, worker);
+        case slot::MessageType::backing_off:
+            log::warn("worker {} (pid {}) waits {} ms, since its predecessors died early", number, worker,
+                      message.b);
+            return supervisor_.on_backing_off(number, worker, monotonic_ns());
+        case slot::MessageType::clone_failed:
+            return log::error("{}", system_error(static_cast<int>(message.b), "clone a standby for slot",
+                                                 std::to_string(number))
+                                        .text());
+        case slot::MessageType::log_replaced: return held_[number]->on_log_replaced();
+        case slot::MessageType::drained:
+            return log::info("slot {} is drained, {} connections were closed at the end", number, message.a);
+        default:
+            log::limited(log::Level::error, "slot message", "slot {} sent a message that is not a slot's",
+                         number);
+    }
+}
+
+void Crew::on_seated(uint32_t number, const slot::Message& message) {
+    const auto worker = static_cast<pid_t>(message.a);
+    auto standby = static_cast<pid_t>(message.b);
+    const auto predecessor = static_cast<pid_t>(message.c);
+    const Child* before = children_.find(predecessor);
+    if (before != nullptr && before->slot == number) claim(predecessor, number, Part::former);
+    if (predecessor != 0) held_[number]->on_predecessor(predecessor);
+    if (!claim(worker, number, Part::worker)) {
+        return log::error("slot {} names pid {} as its worker, which is no child of its own", number, worker);
+    }
+    if (standby != 0 && !claim(standby, number, Part::standby)) standby = 0;
+    supervisor_.on_seated(number, worker, standby, monotonic_ns());
+    held_[number]->repeat_replace_log();
+    if (predecessor == 0) {
+        log::info("worker {} is pid {}, its standby {}", number, worker, standby);
+    } else {
+        log::info("worker {} is pid {} now, in the place of {}; its standby is {}", number, worker,
+                  predecessor, standby);
+    }
+}
+
+void Crew::on_serving(uint32_t number, pid_t worker) {
+    log::debug("worker {} (pid {}) serves", number, worker);
+    supervisor_.on_serving(number, worker, monotonic_ns());
+}
+
+// -- what follows
+
+void Crew::note_ended_tables(uint64_t now) {
+    const auto is_gone = [](const auto& held) { return held && held->is_table_gone(); };
+    if (std::none_of(held_.begin(), held_.end(), is_gone)) return;
+    reap();
+    for (uint32_t i = 0; i < held_.size(); ++i) {
+        if (is_gone(held_[i])) supervisor_.on_table_gone(i, now);
+    }
+}
+
+void Crew::tick(uint64_t now) {
+    std::vector<Pulse> pulses(held_.size());
+    for (uint32_t i = 0; i < held_.size(); ++i) {
+        if (!held_[i]) continue;
+        slot::SlotMemory& memory = held_[i]->memory();
+        pulses[i].heartbeat_ns = memory.worker_control().heartbeat_ns.load(std::memory_order_relaxed);
+        pulses[i].open = master::open_connections(memory, static_cast<uint32_t>(names_.size()));
+    }
+    supervisor_.on_tick(pulses, now);
+}
+
+void Crew::settle() {
+    const uint64_t now = monotonic_ns();
+    note_ended_tables(now);
+    if (now >= next_tick_ns_) tick(now);
+    for (;;) {
+        supervisor_.conclude(now);
+        const std::vector<Action> actions = supervisor_.take_actions();
+        if (actions.empty()) break;
+        for (const Action& action : actions) carry_out(action);
+    }
+    next_tick_ns_ = supervisor_.next_wake();
+    if (supervisor_.is_over()) end_leftovers();
+}
+
+// Whoever is left has no descriptor any more: it is on its way out already.
+void Crew::end_leftovers() {
+    for (uint32_t i = 0; i < held_.size(); ++i) kill_slot(i);
+}
+
+// Between the decision to make a slot and its making there is nobody to tell.
+void Crew::tell(const Action& action) {
+    HeldSlot* held = held_[action.slot].get();
+    if (held == nullptr) return;
+    if (action.act == Act::pause_accept) held->pause_accept(true);
+    if (action.act == Act::resume_accept) held->pause_accept(false);
+    if (action.act == Act::retire) held->retire_if_empty();
+    if (action.act == Act::tell_drain) held->drain(drain_order_);
+    if (action.act == Act::tell_stop) held->stop();
+}
+
+void Crew::carry_out(const Action& action) {
+    switch (action.act) {
+        case Act::give_birth: return give_birth(action.slot, action.number);
+        case Act::drop_slot: return drop_slot(action.slot);
+        case Act::wake_standby: return wake_standby(action);
+        case Act::signal_process:
+            children_.send_signal(action.pid, action.slot, static_cast<int>(action.number));
+            return;
+        case Act::kill_slot: return kill_slot(action.slot);
+        case Act::unshield: return unshield(action.pid);
+        case Act::pause_accept:
+        case Act::resume_accept:
+        case Act::retire:
+        case Act::tell_drain:
+        case Act::tell_stop: return tell(action);
+        case Act::steer: return steer();
+        case Act::report_exposed: return report_exposed(action);
+        case Act::report_hang:
+            return log::error("worker {} (pid {}) has not turned its loop for {} ms, it gets SIGABRT",
+                              action.slot, action.pid, action.number);
+        case Act::report_stuck: return log::error("slot {} got nowhere in time, it is killed", action.slot);
+        case Act::became_ready: return owner_.on_ready();
+        case Act::start_failed: return fail_start(action.slot);
+    }
+}
+
+void Crew::give_birth(uint32_t number, uint32_t image) {
+    auto held = HeldSlot::make(outfit_.loop, {number, outfit_.descriptor_limit}, image, names_, *this);
+    Result<pid_t> born = held ? execute(**held, number, image) : Result<pid_t>(std::move(held.error()));
+    if (!born) {
+        last_failure_[number] = born.error().text();
+        log::error("{}", last_failure_[number]);
+        return supervisor_.on_birth_failed(number, monotonic_ns());
+    }
+    held_[number] = std::move(*held);
+    claim(*born, number, Part::image);
+    supervisor_.on_born(number, *born);
+    log::debug("slot {}: image {} is pid {}", number, image, *born);
+}
+
+Result<pid_t> Crew::execute(HeldSlot& held, uint32_t number, uint32_t image) {
+    const slot::Birth birth{image,
+                            number,
+                            outfit_.slots,
+                            outfit_.descriptor_limit,
+                            static_cast<uint32_t>(outfit_.log_level),
+                            outfit_.listeners->describe_for_slot()};
+    if (auto sent = slot::send_birth(held.control_fd(), birth); !sent) return std::move(sent.error());
+    const Inheritance given{held.slot_end(), held.memory_fd(), outfit_.counts,
+                            outfit_.bundle,  outfit_.log,      outfit_.listeners->sockets_of(number)};
+    auto born = execute_image(outfit_.program, fmt::format("tcpd: standby {}", number), given);
+    held.close_slot_end();
+    return born;
+}
+
+void Crew::drop_slot(uint32_t number) {
+    HeldSlot& held = *held_[number];
+    const uint64_t lost = retired_.take(held.memory());
+    for (uint32_t id = 0; id < names_.size(); ++id)
+        counts_.open(id, number).store(0, std::memory_order_relaxed);
+    if (lost != 0)
+        log::error("slot {} is gone with worker and standby: {} connections are lost", number, lost);
+    held_[number].reset();
+}
+
+void Crew::wake_standby(const Action& action) {
+    HeldSlot* held = held_[action.slot].get();
+    if (held == nullptr) return;
+    held->tell_death(action.pid);
+    const pid_t standby = action.other != 0 ? action.other : held->newest_clone();
+    if (Children::is_child(standby)) ::kill(standby, slot::holder_died_signal());
+}
+
+void Crew::kill_slot(uint32_t number) {
+    for (const pid_t pid : children_.of_slot(number)) children_.send_signal(pid, number, SIGKILL);
+    const pid_t clone = held_[number] ? held_[number]->newest_clone() : 0;
+    if (clone != 0 && children_.find(clone) == nullptr) ::kill(clone, SIGKILL);
+}
+
+void Crew::steer() {
+    auto steered = outfit_.listeners->steer(supervisor_.in_service());
+    if (!steered) log::limited(log::Level::error, "steer", "{}", steered.error().text());
+}
+
+void Crew::report_exposed(const Action& action) {
+    log::error(
+        "slot {} has no standby any more: should worker {} die now, its connections are lost; it takes no "
+        "new ones "
+        "while another slot can, and is replaced once it is empty",
+        action.slot, action.pid);
+}
+
+void Crew::fail_start(uint32_t number) {
+    owner_.on_start_failed(fmt::format("slot {} could not start: {}", number, last_failure_[number]));
+}
+
+// -- what the master wants
+
+void Crew::drain() {
+    const uint64_t now = monotonic_ns();
+    const uint64_t limit = to_ns(outfit_.config->drain.stop);
+    drain_order_ = {now, limit == 0 ? 0 : now + limit, outfit_.config->drain.spread};
+    supervisor_.drain(drain_order_.end_ns, now);
+    for (const Action& action : supervisor_.take_actions()) carry_out(action);
+    outfit_.listeners->close_sockets();
+}
+
+void Crew::stop() {
+    supervisor_.stop(monotonic_ns());
+    for (const Action& action : supervisor_.take_actions()) carry_out(action);
+    outfit_.listeners->close_sockets();
+}
+
+void Crew::replace_log(int fd) {
+    outfit_.log = fd;
+    for (auto& held : held_) {
+        if (held) held->replace_log(fd);
+    }
+}
+
+uint64_t Crew::open_connections() {
+    uint64_t open = 0;
+    for (auto& held : held_) {
+        if (held) open += master::open_connections(held->memory(), static_cast<uint32_t>(names_.size()));
+    }
+    return open;
+}
+
+std::vector<ListenerStatus> Crew::listener_status() {
+    std::vector<ListenerStatus> list;
+    for (uint32_t id = 0; id < names_.size(); ++id) {
+        ListenerStatus row{.name = names_[id], .addresses = {}, .totals = retired_.of(id)};
+        for (auto& held : held_) {
+            if (held) row.totals += read_totals(held->memory(), id);
+        }
+        list.push_back(std::move(row));
+    }
+    for (const ListeningAddress& opened : outfit_.listeners->addresses()) {
+        list[opened.listener].addresses.push_back(opened.address.text());
+    }
+    return list;
+}
+
+std::vector<SlotStatus> Crew::slot_status() {
+    std::vector<SlotStatus> list;
+    const uint64_t now = monotonic_ns();
+    for (uint32_t i = 0; i < held_.size(); ++i) {
+        const SupervisedSlot& known = supervisor_.slot(i);
+        SlotStatus row{
+            .number = i, .worker = known.worker, .standby = known.standby, .state = name_of(known.state)};
+        row.counters.emplace_back("standby_lost", known.standbys_lost);
+        if (held_[i]) {
+            slot::SlotMemory& memory = held_[i]->memory();
+            const auto word =
+                slot::ServiceWord::unpack(memory.master_control().word.load(std::memory_order_relaxed));
+            row.image = word.in_service;
+            row.attempt = word.attempt;
+            row.uptime_ns = now - held_[i]->made_ns();
+            row.seats = memory.worker_control().seats_taken.load(std::memory_order_relaxed);
+            for (auto& counter : slot_counters(memory)) row.counters.push_back(std::move(counter));
+        }
+        list.push_back(std::move(row));
+    }
+    return list;
+}
+
+}  // namespace tcpd::master

@@ -1,0 +1,258 @@
+#include "master/listening_socket.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <optional>
+
+#include "daemon/base/process.h"
+#include "master/address_holder.h"
+
+namespace tcpd::master {
+
+namespace {
+
+constexpr uint64_t kProbeLimitNs = 2'000'000'000;
+constexpr timespec kProbeAgain{0, 50'000'000};
+
+std::string binding(const conf::Listener& listener) {
+    return fmt::format("bind listener \"{}\" to", listener.name);
+}
+
+std::string held_hint(const std::optional<Holder>& holder, const conf::Listener& listener) {
+    const std::string change = fmt::format("change listeners.{}.listen", listener.name);
+    if (!holder) return "stop the other server or " + change;
+    return fmt::format("held by {}, pid {}; stop it or {}", holder->name, holder->pid, change);
+}
+
+std::string hint_for(int sys_errno, const conf::Listener& listener, const Address& address) {
+    switch (sys_errno) {
+        case EADDRINUSE: return held_hint(find_holder(address), listener);
+        case EADDRNOTAVAIL: return "no interface of this machine has this address";
+        case EAFNOSUPPORT: return "this machine has no IPv6";
+        case EACCES: return "ports below 1024 need root or CAP_NET_BIND_SERVICE";
+        default: return "";
+    }
+}
+
+Error bind_error(int sys_errno, const conf::Listener& listener, const Address& address) {
+    return system_error(sys_errno, binding(listener), address.text(), hint_for(sys_errno, listener, address));
+}
+
+bool set(int fd, int level, int option, int value) {
+    return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+int seconds(Duration duration) {
+    const auto whole = (duration.count() + 999) / 1000;
+    return static_cast<int>(std::clamp<int64_t>(whole, 1, 32'767));
+}
+
+bool set_keepalive(int fd, const conf::Keepalive& keepalive) {
+    if (keepalive.idle.count() == 0) return true;
+    const auto patience = keepalive.idle + keepalive.interval * keepalive.probes;
+    const auto patience_ms = static_cast<int>(std::min<int64_t>(patience.count(), INT_MAX));
+    return set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
+           set(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(keepalive.idle)) &&
+           set(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(keepalive.interval)) &&
+           set(fd, IPPROTO_TCP, TCP_KEEPCNT, static_cast<int>(std::clamp(keepalive.probes, 1U, 127U))) &&
+           set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, patience_ms);
+}
+
+Result<UniqueFd> open_tcp(const conf::Listener& listener, const Address& address) {
+    UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd) return bind_error(errno, listener, address);
+    const bool six = address.family() == AF_INET6;
+    if (!set(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) ||
+        (six && !set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1))) {
+        return bind_error(errno, listener, address);
+    }
+    return fd;
+}
+
+// SO_REUSEADDR lets a bind pass over connections that are still there, but not over a socket that listens.
+int try_bind(const conf::Listener& listener, const Address& address) {
+    auto fd = open_tcp(listener, address);
+    if (!fd) return fd.error().sys_errno;
+    return ::bind(fd->get(), address.get(), address.length()) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+Result<void> probe(const conf::Listener& listener, const Address& address) {
+    const uint64_t begin = monotonic_ns();
+    int sys_errno = 0;
+    while ((sys_errno = try_bind(listener, address)) == EADDRINUSE &&
+           monotonic_ns() - begin < kProbeLimitNs) {
+        ::nanosleep(&kProbeAgain, nullptr);
+    }
+    if (sys_errno != 0) return bind_error(sys_errno, listener, address);
+    return {};
+}
+
+Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address) {
+    auto opened = open_tcp(listener, address);
+    if (!opened) return opened;
+    const int fd = opened->get();
+    if (!set(fd, SOL_SOCKET, SO_REUSEPORT, 1) || !set(fd, SOL_SOCKET, SO_OOBINLINE, 1) ||
+        !set(fd, IPPROTO_TCP, TCP_NODELAY, 1) || !set_keepalive(fd, listener.keepalive) ||
+        ::bind(fd, address.get(), address.length()) != 0 ||
+        ::listen(fd, static_cast<int>(listener.backlog)) != 0) {
+        return bind_error(errno, listener, address);
+    }
+    sockaddr_storage bound{};
+    socklen_t length = sizeof bound;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0) {
+        return bind_error(errno, listener, address);
+    }
+    address = Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&bound), length);
+    return opened;
+}
+
+// -- unix sockets
+
+namespace {
+
+enum class Found { nothing, stale, live, no_socket, failed };
+
+struct Look {
+    Found found;
+    std::optional<Holder> holder;
+    int sys_errno = 0;
+};
+
+std::optional<Holder> listener_behind(int connected) {
+    ucred peer{};
+    socklen_t length = sizeof peer;
+    if (::getsockopt(connected, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return std::nullopt;
+    std::string name = name_of_process(peer.pid);
+    if (name.empty()) return std::nullopt;
+    return Holder{peer.pid, name};
+}
+
+Look look_at(const Address& address) {
+    struct stat status {};
+    if (::lstat(address.path().c_str(), &status) != 0) {
+        return {errno == ENOENT ? Found::nothing : Found::failed, std::nullopt, errno};
+    }
+    if (!S_ISSOCK(status.st_mode)) return {Found::no_socket, std::nullopt};
+    const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd) return {Found::failed, std::nullopt, errno};
+    if (::connect(fd.get(), address.get(), address.length()) == 0)
+        return {Found::live, listener_behind(fd.get())};
+    switch (errno) {
+        case ECONNREFUSED: return {Found::stale, std::nullopt};
+        case ENOENT: return {Found::nothing, std::nullopt};
+        case EAGAIN:
+        case EPROTOTYPE: return {Found::live, std::nullopt};
+        default: return {Found::failed, std::nullopt, errno};
+    }
+}
+
+Look look_for_a_while(const Address& address) {
+    const uint64_t begin = monotonic_ns();
+    Look look = look_at(address);
+    while (look.found == Found::live && monotonic_ns() - begin < kProbeLimitNs) {
+        ::nanosleep(&kProbeAgain, nullptr);
+        look = look_at(address);
+    }
+    return look;
+}
+
+Error refuse(const Look& look, const conf::Listener& listener, const Address& address) {
+    if (look.found == Found::live) {
+        return system_error(EADDRINUSE, binding(listener), address.text(), held_hint(look.holder, listener));
+    }
+    if (look.found == Found::no_socket) {
+        return Error{ErrorCode::in_use, binding(listener), address.text(), 0,
+                     "the path leads to a file that is no socket"};
+    }
+    return system_error(look.sys_errno, binding(listener), address.text());
+}
+
+// Before listen: until then nobody gets in.
+Result<void> set_rights(const conf::Listener& listener, const std::string& path) {
+    const conf::UnixSocket& wanted = listener.unix_socket;
+    const std::string doing = fmt::format("set the owner of listener \"{}\",", listener.name);
+    if (wanted.mode && ::chmod(path.c_str(), *wanted.mode) != 0) {
+        return system_error(errno, fmt::format("set the mode of listener \"{}\",", listener.name), path);
+    }
+    uid_t owner = static_cast<uid_t>(-1);
+    gid_t group = static_cast<gid_t>(-1);
+    if (!wanted.owner.empty()) {
+        auto user = find_user(wanted.owner);
+        if (!user) return std::move(user.error());
+        owner = user->uid;
+    }
+    if (!wanted.group.empty()) {
+        auto found = find_group(wanted.group);
+        if (!found) return std::move(found.error());
+        group = *found;
+    }
+    if (::chown(path.c_str(), owner, group) != 0) return system_error(errno, doing, path);
+    return {};
+}
+
+// Beside the path itself, so that a rename can put it there.
+Result<Address> temporary_beside(const Address& address) {
+    const std::string path = address.path();
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    return Address::parse(fmt::format("unix:{}.tcpd.{}", folder, ::getpid()), false);
+}
+
+Result<UnixListener> bind_unix(const conf::Listener& listener, const Address& at) {
+    UnixListener made;
+    made.file.path = at.path();
+    made.socket.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!made.socket || ::bind(made.socket.get(), at.get(), at.length()) != 0) {
+        return system_error(errno, binding(listener), at.text());
+    }
+    struct stat status {};
+    if (::lstat(at.path().c_str(), &status) != 0) return system_error(errno, binding(listener), at.text());
+    made.file.device = status.st_dev;
+    made.file.inode = status.st_ino;
+    auto rights = set_rights(listener, at.path());
+    if (rights && ::listen(made.socket.get(), static_cast<int>(listener.backlog)) != 0) {
+        rights = system_error(errno, binding(listener), at.text());
+    }
+    if (rights) return made;
+    remove_file(made.file);
+    return std::move(rights.error());
+}
+
+}  // namespace
+
+Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& address) {
+    const Look look = look_for_a_while(address);
+    if (look.found == Found::nothing) return bind_unix(listener, address);
+    if (look.found != Found::stale) return refuse(look, listener, address);
+    auto beside = temporary_beside(address);
+    if (!beside) return std::move(beside.error());
+    ::unlink(beside->path().c_str());
+    auto made = bind_unix(listener, *beside);
+    if (!made) return made;
+    if (::rename(beside->path().c_str(), address.path().c_str()) != 0) {
+        const int sys_errno = errno;
+        remove_file(made->file);
+        return system_error(sys_errno, binding(listener), address.text());
+    }
+    made->file.path = address.path();
+    return made;
+}
+
+void remove_file(const UnixFile& file) {
+    struct stat status {};
+    if (file.path.empty() || ::lstat(file.path.c_str(), &status) != 0) return;
+    if (status.st_dev == file.device && status.st_ino == file.inode) ::unlink(file.path.c_str());
+}
+
+}  // namespace tcpd::master

@@ -1,0 +1,44 @@
+#pragma once
+
+// One listening socket, as a listener of the configuration wants it. Master only. What accepted sockets
+// inherit is set here: no delay, urgent bytes in line, keep-alive and its limits. A TCP address has a socket
+// for each slot (SO_REUSEPORT); probed first without, so that another program's is noticed and not joined. A
+// unix socket is one for all slots; a stale file is replaced by a rename, a live one is in use. If the master
+// dies in here, a file with a temporary name may stay behind; the next start takes no harm from it. Source:
+// socket(7), tcp(7), unix(7), ip(7).
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "conf/config.h"
+#include "daemon/base/error.h"
+#include "daemon/base/unique_fd.h"
+
+namespace tcpd::master {
+
+// That nobody listens on a TCP address; looks again for up to 2 s, since a predecessor may be about to let
+// go.
+Result<void> probe(const conf::Listener& listener, const Address& address);
+
+// Bound with SO_REUSEPORT and listening. Port 0: `address` is told which one it became.
+Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address);
+
+// Whose socket a path leads to.
+struct UnixFile {
+    std::string path;
+    dev_t device = 0;
+    ino_t inode = 0;
+};
+
+struct UnixListener {
+    UniqueFd socket;
+    UnixFile file;
+};
+
+Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& address);
+
+// Only if the path still leads to the socket that was bound there.
+void remove_file(const UnixFile& file);
+
+}  // namespace tcpd::master

@@ -1,0 +1,70 @@
+#include "master/start_up.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/base/log.h"
+#include "daemon/base/process.h"
+#include "daemon/slot/control_message.h"
+
+namespace tcpd::master {
+
+namespace {
+
+constexpr uint64_t kReserve = 64;   // accept and dial stop this far below the limit
+constexpr uint64_t kImagesOwn = 8;  // epoll descriptors and the like of an image
+constexpr mode_t kLogMode = 0640;
+
+}  // namespace
+
+void reset_signals() {
+    for (int number = 1; number <= SIGRTMAX; ++number) ::signal(number, SIG_DFL);
+    ::signal(SIGPIPE, SIG_IGN);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void seal_descriptors() { ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); }
+
+Result<UniqueFd> open_log(const std::string& output) {
+    const bool to_stderr = output == "stderr";
+    UniqueFd fd(to_stderr
+                    ? ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
+                    : ::open(output.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, kLogMode));
+    if (!fd) return system_error(errno, "open the log", output);
+    return fd;
+}
+
+Result<void> check_user(const std::string& user) {
+    const bool root = ::geteuid() == 0;
+    if (user.empty()) {
+        if (root) log::warn("workers run as root: set user to have them run as somebody else");
+        if (!root) log::info("not started as root: ports below 1024 and user do not work, all else does");
+        return {};
+    }
+    auto wanted = find_user(user);
+    if (!wanted) return std::move(wanted.error());
+    if (root || wanted->uid == ::geteuid()) return {};
+    return Error{ErrorCode::no_permission,
+                 "run workers as user",
+                 user,
+                 0,
+                 "only root can",
+                 "start tcpd as root, or remove user from the config"};
+}
+
+DescriptorBudget make_budget(uint64_t limit, uint64_t addresses) {
+    DescriptorBudget budget;
+    budget.limit = limit;
+    budget.set_aside = std::min(limit, slot::kFirstListenFd + addresses + kImagesOwn + kReserve);
+    budget.connections = limit - budget.set_aside;
+    return budget;
+}
+
+}  // namespace tcpd::master

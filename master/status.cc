@@ -1,0 +1,94 @@
+#include "master/status.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "daemon/slot/journal.h"
+#include "daemon/slot/reason.h"
+
+namespace tcpd::master {
+
+namespace {
+
+using Text = std::back_insert_iterator<std::string>;
+
+std::string seconds(uint64_t nanoseconds) {
+    return fmt::format("{:.1f}s", static_cast<double>(nanoseconds) / 1e9);
+}
+
+// Rows of one kind, by the enum that names them; `always`: also those that are 0.
+template <typename Name, size_t Size>
+void write_rows(Text out, const std::string& prefix, const std::array<uint64_t, Size>& values, bool always) {
+    for (size_t i = 0; i < Size; ++i) {
+        if (values[i] == 0 && !always) continue;
+        fmt::format_to(out, "{} {} {}\n", prefix, slot::name_of(static_cast<Name>(i)), values[i]);
+    }
+}
+
+void write_listener(Text out, const ListenerStatus& listener) {
+    const std::string name = "listener " + listener.name;
+    const ListenerTotals& totals = listener.totals;
+    for (const std::string& address : listener.addresses) {
+        fmt::format_to(out, "{} address {}\n", name, address);
+    }
+    fmt::format_to(out, "{} open {}\n{} accepted {}\n", name, totals.open, name, totals.accepted);
+    write_rows<slot::CloseReason>(out, name + " closed", totals.closed, false);
+    write_rows<slot::RefuseReason>(out, name + " refused", totals.refused, false);
+    const size_t crash = static_cast<size_t>(slot::Cause::crash);
+    if (totals.adopted[crash] == 0) fmt::format_to(out, "{} adopted crash 0\n", name);
+    write_rows<slot::Cause>(out, name + " adopted", totals.adopted, false);
+    write_rows<slot::Cause>(out, name + " lost", totals.lost, true);
+    fmt::format_to(out, "{} received_bytes {}\n{} sent_bytes {}\n", name, totals.received_bytes, name,
+                   totals.sent_bytes);
+}
+
+void write_slot(Text out, const SlotStatus& slot) {
+    fmt::format_to(out, "slot {} worker {} standby {} state {} image {} attempt {} uptime {} seats {}\n",
+                   slot.number, slot.worker, slot.standby, slot.state, slot.image, slot.attempt,
+                   seconds(slot.uptime_ns), slot.seats);
+    for (const auto& [name, value] : slot.counters) {
+        fmt::format_to(out, "slot {} {} {}\n", slot.number, name, value);
+    }
+}
+
+uint64_t read(const uint64_t& word) { return __atomic_load_n(&word, __ATOMIC_RELAXED); }
+
+}  // namespace
+
+std::string status_text(const Status& status) {
+    std::string text;
+    Text out(text);
+    fmt::format_to(out, "tcpd version {}\ntcpd pid {}\ntcpd state {}\ntcpd uptime {}\ntcpd config {}\n",
+                   status.version, status.pid, status.state, seconds(status.uptime_ns), status.config_path);
+    fmt::format_to(out, "tcpd descriptor_limit {}\ntcpd connection_room {}\n", status.descriptor_limit,
+                   status.connection_room);
+    for (const ListenerStatus& listener : status.listeners) write_listener(out, listener);
+    for (const SlotStatus& slot : status.slots) write_slot(out, slot);
+    return text;
+}
+
+std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory) {
+    const slot::Scoreboard& board = memory.scoreboard();
+    std::vector<std::pair<std::string, uint64_t>> counters;
+    for (size_t i = 0; i < static_cast<size_t>(slot::Phase::count); ++i) {
+        const uint64_t times = read(board.recovered[i]);
+        if (times != 0)
+            counters.emplace_back(fmt::format("recovered {}", slot::name_of(static_cast<slot::Phase>(i))),
+                                  times);
+    }
+    counters.insert(counters.end(), {{"orphans_adopted", read(board.orphans_adopted)},
+                                     {"orphans_closed", read(board.orphans_closed)},
+                                     {"descriptors_swept", read(board.descriptors_swept)},
+                                     {"poller_rebuilt", read(board.poller_rebuilt)},
+                                     {"stale_events", read(board.stale_events)},
+                                     {"accept_pauses", read(board.accept_pauses)},
+                                     {"buffer_pauses", read(board.buffer_pauses)},
+                                     {"dropped_log_lines", read(board.dropped_log_lines)},
+                                     {"upstream_dials", read(board.upstream_dials)},
+                                     {"upstream_refusals", read(board.upstream_refusals)},
+                                     {"upstream_local_faults", read(board.upstream_local_faults)}});
+    return counters;
+}
+
+}  // namespace tcpd::master

@@ -1,0 +1,49 @@
+#pragma once
+
+// The text of `tcpd -s status`: fixed `key value` lines that people and programs read. Pure; master only.
+// Lines may be added; those that are there stay as they are. Counters that are 0 are left out, but for `lost`
+// and `adopted crash`, which are the promise as a number.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "master/totals.h"
+
+namespace tcpd::master {
+
+struct ListenerStatus {
+    std::string name;
+    std::vector<std::string> addresses;
+    ListenerTotals totals;
+};
+
+struct SlotStatus {
+    uint32_t number = 0;
+    pid_t worker = 0, standby = 0;  // 0: none
+    std::string state;
+    uint32_t image = 0, attempt = 0;
+    uint64_t uptime_ns = 0;  // of its table
+    uint32_t seats = 0;      // holders so far
+    std::vector<std::pair<std::string, uint64_t>> counters;
+};
+
+struct Status {
+    std::string version, state, config_path;
+    pid_t pid = 0;
+    uint64_t uptime_ns = 0;
+    uint64_t descriptor_limit = 0, connection_room = 0;  // of each slot
+    std::vector<ListenerStatus> listeners;
+    std::vector<SlotStatus> slots;
+};
+
+std::string status_text(const Status& status);
+
+// What a slot's scoreboard says of itself: successions by phase, orphans and the like; names as in the
+// status.
+std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory);
+
+}  // namespace tcpd::master
