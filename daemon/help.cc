@@ -5,7 +5,7 @@
 #include <gnu/libc-version.h>
 #include <spdlog/version.h>
 
-#include "daemon/version.h"
+#include "daemon/base/version.h"
 
 namespace tcpd {
 

@@ -17,7 +17,7 @@
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/base/watcher.h"
-#include "master/listening_socket.h"
+#include "master/listen/listening_socket.h"
 
 namespace tcpd::master {
 

@@ -16,7 +16,7 @@
 #include "master/birth.h"
 #include "master/children.h"
 #include "master/held_slot.h"
-#include "master/listeners.h"
+#include "master/listen/listeners.h"
 #include "master/status.h"
 #include "master/supervisor.h"
 

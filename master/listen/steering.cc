@@ -1,4 +1,4 @@
-#include "master/steering.h"
+#include "master/listen/steering.h"
 
 #include <sys/socket.h>
 

@@ -1,4 +1,4 @@
-#include "master/listeners.h"
+#include "master/listen/listeners.h"
 
 namespace tcpd::master {
 

@@ -11,8 +11,8 @@
 
 #include "conf/config.h"
 #include "daemon/slot/control_message.h"
-#include "master/listening_socket.h"
-#include "master/steering.h"
+#include "master/listen/listening_socket.h"
+#include "master/listen/steering.h"
 
 namespace tcpd::master {
 

@@ -1,4 +1,4 @@
-#include "master/address_holder.h"
+#include "master/listen/address_holder.h"
 
 #include <dirent.h>
 #include <fmt/format.h>

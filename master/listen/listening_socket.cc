@@ -1,4 +1,4 @@
-#include "master/listening_socket.h"
+#include "master/listen/listening_socket.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -15,7 +15,7 @@
 #include <optional>
 
 #include "daemon/base/process.h"
-#include "master/address_holder.h"
+#include "master/listen/address_holder.h"
 
 namespace tcpd::master {
 
