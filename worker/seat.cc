@@ -42,18 +42,28 @@ void sleep_while(std::atomic<uint32_t>& word, uint32_t seen) {
 bool is_vacant(uint32_t word) { return word == 0 || (word & FUTEX_OWNER_DIED) != 0; }
 
 // The word may be rubbish too, so the predecessor is compared with what this process remembers of its own
-// birth: it alone can have held the seat until now. A changed word also ends a wait that begins just after
-// this handler.
+// birth: it alone can have held the seat until now. A changed word also ends a futex wait that begins just
+// after this.
+void mark_if_predecessor_died() {
+    const auto& predecessor = second_way.predecessor;
+    if (predecessor.pid == 0 || predecessor.dead_pid->load() != static_cast<uint32_t>(predecessor.pid))
+        return;
+    uint32_t seen = second_way.word->load();
+    while (!is_vacant(seen) && !second_way.word->compare_exchange_weak(seen, FUTEX_OWNER_DIED)) {
+    }
+}
+
 void on_holder_died(int) {
     const int kept_errno = errno;
-    const auto& predecessor = second_way.predecessor;
-    if (second_way.is_waiting && predecessor.pid != 0 &&
-        predecessor.dead_pid->load() == static_cast<uint32_t>(predecessor.pid)) {
-        uint32_t seen = second_way.word->load();
-        while (!is_vacant(seen) && !second_way.word->compare_exchange_weak(seen, FUTEX_OWNER_DIED)) {
-        }
-    }
+    if (second_way.is_waiting) mark_if_predecessor_died();
     errno = kept_errno;
+}
+
+// An earlier process of the same number may have died in this seat: a standby of ours must not take that for
+// us.
+void clear_own_number(std::atomic<uint32_t>* dead_pid, pid_t pid) {
+    auto own = static_cast<uint32_t>(pid);
+    if (dead_pid != nullptr) dead_pid->compare_exchange_strong(own, 0);
 }
 
 // Per thread, and cleared by the kernel in every clone.
@@ -93,9 +103,11 @@ void Seat::wait(const Predecessor& predecessor) {
     second_way.word = word_;
     second_way.predecessor = predecessor;
     second_way.is_waiting = true;
+    mark_if_predecessor_died();  // the signal may have come before this
     while (!try_take(tid)) {
     }
     second_way.is_waiting = false;
+    clear_own_number(predecessor.dead_pid, tid);
 }
 
 // FUTEX_WAITERS from the start: the kernel wakes nobody without it.

@@ -27,8 +27,8 @@ public:
 
     // Whose death the second way may report to a standby.
     struct Predecessor {
-        pid_t pid = 0;  // who cloned this process; 0: nobody, the image is new
-        const std::atomic<uint32_t>* dead_pid = nullptr;
+        pid_t pid = 0;                              // who cloned this process; 0: nobody, the image is new
+        std::atomic<uint32_t>* dead_pid = nullptr;  // MasterControl's; a holder clears its own number there
     };
     // Once for an image, while pristine: the handler of the second way.
     static Result<void> prepare_second_way();

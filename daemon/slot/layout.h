@@ -59,8 +59,9 @@ struct ServiceWord {
 // Writer: the master, but for `word`, which both sides compare and swap. Readers: worker, standby.
 struct MasterControl {
     std::atomic<uint64_t> word;  // ServiceWord
-    std::atomic<uint32_t>
-        dead_pid;  // a seat's holder that waitid showed dead; stored before the standby is signalled
+    // A seat's holder that waitid showed dead; stored before the standby is signalled. A new holder that
+    // finds its own number here, of an earlier process, sets it to 0.
+    std::atomic<uint32_t> dead_pid;
     std::atomic<uint32_t>
         reaped_seats;  // how many holders of the seat were reaped: nothing of them holds files any more
     std::atomic<uint64_t> drain_begin_ns;  // monotonic; stored last of the three. 0: no drain

@@ -1,0 +1,169 @@
+#include "worker/sandbox.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <netinet/in.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cerrno>
+#include <thread>
+
+#include "tests/unit/worker/forked_child.h"
+#include "tests/unit/worker/shared_page.h"
+#include "worker/standby.h"
+
+using namespace tcpd;
+using namespace tcpd::test;
+using namespace tcpd::worker;
+
+namespace {
+
+// What `attempt` returns inside the sandbox: 0 for what worked, else errno.
+template <typename Attempt>
+int in_sandbox(Attempt attempt) {
+    ForkedChild child([&] {
+        enter_sandbox();
+        errno = 0;
+        return attempt();
+    });
+    return child.wait();
+}
+
+int error_of(long result) { return result < 0 ? errno : 0; }
+
+int open_error(const char* path, int flags) {
+    return in_sandbox([=] { return error_of(::open(path, flags, 0600)); });
+}
+
+bool has_landlock() { return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) > 0; }
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(sandbox)
+
+BOOST_AUTO_TEST_CASE(the_summary_names_what_holds) {
+    SharedPage<std::array<char, 200>> summary;
+    ForkedChild child([&] {
+        const std::string text = enter_sandbox();
+        text.copy(summary->data(), summary->size() - 1);
+        return 0;
+    });
+    BOOST_TEST(child.wait() == 0);
+    const std::string text = summary->data();
+    BOOST_TEST(text.find("seccomp (") != std::string::npos);
+    BOOST_TEST(text.find(", no capabilities") != std::string::npos);
+    BOOST_TEST((text.find("landlock (ABI ") == 0) == has_landlock());
+}
+
+BOOST_AUTO_TEST_CASE(no_file_opens_by_name) {
+    if (!has_landlock()) return;
+    BOOST_TEST(open_error("/etc/passwd", O_RDONLY) == EACCES);
+    BOOST_TEST(open_error("/", O_RDONLY | O_DIRECTORY) == EACCES);
+    BOOST_TEST(open_error("/dev/null", O_WRONLY) == EACCES);
+    BOOST_TEST(open_error("/tmp/tcpd-sandbox-test", O_WRONLY | O_CREAT) == EACCES);
+}
+
+BOOST_AUTO_TEST_CASE(no_program_is_executed) {
+    BOOST_TEST(in_sandbox([] {
+                   char* const none[] = {nullptr};
+                   return error_of(::execve("/bin/true", none, none));
+               }) == EPERM);
+    BOOST_TEST(in_sandbox([] {
+                   const long result = ::syscall(SYS_fork);
+                   if (result == 0) ::_exit(0);
+                   return error_of(result);
+               }) == EPERM);
+    BOOST_TEST(in_sandbox([] { return error_of(::fork()); }) == EPERM);
+    BOOST_TEST(in_sandbox([] {
+                   const long result = ::syscall(SYS_clone, SIGCHLD | CLONE_FILES, 0, 0, 0, 0);
+                   if (result == 0) ::_exit(0);
+                   return error_of(result);
+               }) == EPERM);
+}
+
+BOOST_AUTO_TEST_CASE(clone3_seems_missing_so_that_glibc_takes_clone) {
+    BOOST_TEST(in_sandbox([] { return error_of(::syscall(SYS_clone3, nullptr, 0)); }) == ENOSYS);
+    BOOST_TEST(in_sandbox([] {
+                   int result = 1;
+                   std::thread([&] { result = 0; }).join();
+                   return result;
+               }) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_standby_can_be_cloned) {
+    SharedPage<slot::WorkerControl> control;
+    BOOST_TEST(in_sandbox([&] {
+                   prepare_clones();
+                   const pid_t pid = clone_standby(*control);
+                   if (pid == 0) ::_exit(42);
+                   return error_of(pid);
+               }) == 0);
+    BOOST_TEST(wait_exit(static_cast<pid_t>(control->clone_tids[0])) == 42);
+}
+
+BOOST_AUTO_TEST_CASE(namespaces_and_tables_stay_as_they_are) {
+    BOOST_TEST(in_sandbox([] { return error_of(::unshare(CLONE_FILES)); }) == EPERM);
+    BOOST_TEST(in_sandbox([] { return error_of(::unshare(CLONE_NEWUSER)); }) == EPERM);
+    BOOST_TEST(in_sandbox([] { return error_of(::unshare(CLONE_THREAD)); }) == 0);
+    BOOST_TEST(
+        in_sandbox([] { return error_of(::syscall(SYS_close_range, 900, 900, CLOSE_RANGE_UNSHARE)); }) == 0);
+    BOOST_TEST(in_sandbox([] { return error_of(::syscall(SYS_setns, 0, 0)); }) == EPERM);
+}
+
+BOOST_AUTO_TEST_CASE(other_processes_are_out_of_reach) {
+    BOOST_TEST(in_sandbox([] { return error_of(::ptrace(PTRACE_TRACEME, 0, 0, 0)); }) == EPERM);
+    BOOST_TEST(in_sandbox([] {
+                   char byte = 0;
+                   iovec part{&byte, 1};
+                   return error_of(::process_vm_readv(::getppid(), &part, 1, &part, 1, 0));
+               }) == EPERM);
+    if (::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) >= 6)
+        BOOST_TEST(in_sandbox([] { return error_of(::kill(::getppid(), 0)); }) == EPERM);
+}
+
+BOOST_AUTO_TEST_CASE(own_threads_and_the_process_itself_can_be_signalled) {
+    BOOST_TEST(in_sandbox([] { return error_of(::kill(::getpid(), 0)); }) == 0);
+    BOOST_TEST(in_sandbox([] {
+                   const pid_t loop = ::gettid();
+                   int result = 1;
+                   std::thread([&] { result = error_of(::syscall(SYS_tgkill, ::getpid(), loop, 0)); }).join();
+                   return result;
+               }) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(sockets_work_as_before) {
+    BOOST_TEST(in_sandbox([] {
+                   const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+                   sockaddr_in address{};
+                   address.sin_family = AF_INET;
+                   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+                   socklen_t length = sizeof address;
+                   auto* any = reinterpret_cast<sockaddr*>(&address);
+                   if (::bind(listener, any, length) != 0 || ::listen(listener, 1) != 0) return errno;
+                   if (::getsockname(listener, any, &length) != 0) return errno;
+                   if (::connect(::socket(AF_INET, SOCK_STREAM, 0), any, length) != 0) return errno;
+                   return error_of(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK));
+               }) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(no_capability_and_no_new_one) {
+    BOOST_TEST(in_sandbox([] {
+                   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+                   __user_cap_data_struct sets[2] = {};
+                   if (::syscall(SYS_capget, &header, sets) != 0) return errno;
+                   return sets[0].effective | sets[0].permitted | sets[1].effective | sets[1].permitted ? 1
+                                                                                                        : 0;
+               }) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(the_x32_numbers_of_denied_calls_are_denied) {
+    BOOST_TEST(in_sandbox([] { return error_of(::syscall(0x40000000L + SYS_getpid)); }) == EPERM);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
