@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "conf/config.h"
+#include "daemon/base/clock.h"
 #include "daemon/slot/control_message.h"
 #include "daemon/slot/shared_counts.h"
 #include "daemon/slot/slot_memory.h"
@@ -22,13 +23,14 @@ namespace tcpd::worker {
 
 // The process that holds the seat, and how it came to it; set when the seat is taken.
 struct Holder {
-    bool is_first = true;       // of this image: nobody served with it before
-    pid_t pid = 0;              // also the loop's thread id
-    pid_t standby_pid = 0;      // 0: the clone failed
-    pid_t predecessor_pid = 0;  // who cloned this process; 0: nobody
-    uint32_t predecessor_fault =
-        0;                       // signal in whose handler the predecessor gave its seat away; 0: it did not
-    uint64_t seat_taken_ns = 0;  // monotonic
+    bool is_first = true;            // of this image: nobody served with it before
+    pid_t pid = 0;                   // also the loop's thread id
+    pid_t standby_pid = 0;           // 0: the clone failed
+    pid_t predecessor_pid = 0;       // who cloned this process; 0: nobody
+    uint32_t predecessor_fault = 0;  // signal whose handler gave the predecessor's seat away; 0: none
+    int clone_errno = 0;             // why there is no standby
+    Duration wait{0};                // before it serves: its predecessor's life was short
+    uint64_t seat_taken_ns = 0;      // monotonic
 };
 
 struct Image {
@@ -38,8 +40,8 @@ struct Image {
     conf::Config config;
     struct ev_loop* loop;  // owns its epoll descriptor; whoever serves calls ev_loop_fork first
     Seat seat;
-    int poller_fd;            // our own epoll set (worker/net/poller.h)
-    int first_connection_fd;  // every descriptor below is pristine; from it on they belong to records
+    int poller_fd = -1;            // our own epoll set (worker/net/poller.h)
+    int first_connection_fd = -1;  // every descriptor below is pristine; from it on they belong to records
     Holder holder{};
 };
 

@@ -1,0 +1,121 @@
+#include "worker/image.h"
+
+#include <ev.h>
+#include <fmt/format.h>
+#include <linux/close_range.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "conf/load.h"
+#include "conf/source.h"
+#include "daemon/base/fault_point.h"
+#include "daemon/base/log.h"
+#include "daemon/base/process.h"
+#include "worker/descriptor_table.h"
+#include "worker/dispositions.h"
+#include "worker/fault_handler.h"
+#include "worker/life.h"
+#include "worker/sandbox.h"
+#include "worker/standby.h"
+
+namespace tcpd::worker {
+
+namespace {
+
+[[noreturn]] void give_up(const Error& error, int exit_code = kExitSystem) {
+    log::error("image: {}", error.text());
+    ::_exit(exit_code);
+}
+
+// The value of a step of the start-up, which ends here if there is none.
+template <typename T>
+T need(Result<T> result) {
+    if (!result) give_up(result.error());
+    return std::move(*result);
+}
+void need(const Result<void>& result) {
+    if (!result) give_up(result.error());
+}
+
+conf::Config read_config() {
+    auto snapshot = conf::read_bundle(slot::kBundleFd);
+    if (!snapshot) give_up(snapshot.error(), kExitConfig);
+    const std::string path = snapshot->main_path;
+    conf::SnapshotSource source(std::move(*snapshot));
+    conf::Loaded loaded = conf::load(source, path);
+    for (const auto& problem : loaded.problems) log::error("image: {}", problem.text());
+    if (!loaded.problems.empty()) ::_exit(kExitConfig);
+    return std::move(loaded.config);
+}
+
+void start_log(const slot::Birth& birth, const conf::Config& config) {
+    const std::string who = fmt::format("worker {}", birth.slot);
+    log::start({.level = static_cast<log::Level>(birth.log_level),
+                .format = config.log.format,
+                .fd = slot::kLogFd,
+                .who = who});
+}
+
+// No descriptor may lie outside of the slot's table.
+void fit_descriptor_limit(const Image& image) {
+    if (image.memory.header().slot_number != image.birth.slot)
+        give_up({.code = ErrorCode::bad_format,
+                 .doing = "use slot memory",
+                 .reason = fmt::format("it is of slot {}, not {}", image.memory.header().slot_number,
+                                       image.birth.slot)});
+    need(raise_descriptor_limit(std::min(image.birth.descriptor_limit, image.memory.record_count())));
+}
+
+struct ev_loop* make_loop() {
+    struct ev_loop* loop = ::ev_loop_new(unsigned{EVFLAG_NOENV} | unsigned{EVBACKEND_EPOLL});
+    if (loop == nullptr) give_up(system_error(errno, "make an event loop"));
+    return loop;
+}
+
+void prepare_signals(Image& image) {
+    need(prepare_fault_handler(image.seat, image.memory.worker_control()));
+    need(Seat::prepare_second_way());
+    need(set_dispositions());
+}
+
+void drop_user(const conf::Config& config) {
+    if (config.user.empty()) return;
+    need(become_user(need(find_user(config.user))));
+}
+
+Image make_image() {
+    slot::Birth birth = need(slot::receive_birth(slot::kControlFd));
+    conf::Config config = read_config();
+    start_log(birth, config);
+    set_process_title(fmt::format("tcpd: standby {}", birth.slot));
+    return Image{.birth = std::move(birth),
+                 .memory = need(slot::SlotMemory::map(slot::kSlotFd, slot::SlotMemory::Access::worker)),
+                 .counts = need(slot::SharedCounts::map(slot::kCountsFd)),
+                 .config = std::move(config),
+                 .loop = make_loop(),
+                 .seat = need(Seat::create())};
+}
+
+}  // namespace
+
+void run_image() {
+    ::close_range(slot::kControlFd, ~0U, CLOSE_RANGE_CLOEXEC);
+    log::start({.fd = slot::kLogFd, .who = "image"});
+    Image image = make_image();
+    fit_descriptor_limit(image);
+    need(FAULT_MAP_AREA());
+    prepare_clones();
+    prepare_signals(image);
+    drop_user(image.config);
+    const DescriptorTable table = need(prepare_descriptor_table());
+    image.poller_fd = table.poller_fd;
+    image.first_connection_fd = table.first_connection_fd;
+    log::info("sandbox: {}", enter_sandbox());
+    need(slot::send_message(slot::kControlFd, {slot::MessageType::started}));
+    live(image);
+}
+
+}  // namespace tcpd::worker
