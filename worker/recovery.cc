@@ -209,8 +209,10 @@ void Recovery::resume_receiving(Connection source) {
     if (!source.is_tcp()) return lose(source, CloseReason::unix_in_flight);
     const SocketCounts counts = count_bytes(source.fd(), source.has(slot::kEndOut), source.is_dialled());
     const uint64_t taken = counts.taken - source->received;
-    connections_.journal().publish_idle();
-    if (!counts.is_known || taken == 0) return;  // reset: its event says so
+    FAULT_POINT(recovery_counted_not_published);
+    if (!counts.is_known || taken == 0) {  // reset: its event says so
+        return connections_.journal().publish_idle();
+    }
     if (taken > page_.buffer_bytes) return lose(source, CloseReason::untrusted_record);
     connections_.journal().publish_received(static_cast<uint32_t>(taken));
     connections_.resume_received(source, static_cast<uint32_t>(taken));
@@ -230,6 +232,7 @@ void Recovery::resume_sending(Connection source, uint32_t received) {
     if (!target.is_tcp()) return lose(source, CloseReason::unix_in_flight);
     const SocketCounts counts = count_bytes(target.fd(), target.has(slot::kEndOut), target.is_dialled());
     const uint64_t sent = counts.given - target->sent;
+    FAULT_POINT(recovery_counted_not_published);
     if (!counts.is_known) return connections_.end(target, CloseReason::peer_reset, true);
     if (sent > page_.send_bytes) return lose(source, CloseReason::untrusted_record);
     connections_.resume_sent(source, received, target, {page_.send_at, page_.send_bytes},
@@ -237,11 +240,11 @@ void Recovery::resume_sending(Connection source, uint32_t received) {
 }
 
 void Recovery::resume_flushing(Connection target, uint32_t asked) {
-    connections_.journal().publish_idle();
     if (!target.is_tcp()) return lose(target, CloseReason::unix_in_flight);
     const SocketCounts counts = count_bytes(target.fd(), target.has(slot::kEndOut), target.is_dialled());
     const uint64_t sent = counts.given - target->sent;
-    if (!counts.is_known) return;
+    FAULT_POINT(recovery_counted_not_published);
+    if (!counts.is_known || sent == 0) return connections_.journal().publish_idle();
     if (sent > asked || sent > target->out_bytes) return lose(target, CloseReason::untrusted_record);
     connections_.resume_flushed(target, static_cast<uint32_t>(sent));
 }
@@ -257,7 +260,6 @@ bool Recovery::is_buffer_sound() const {
 // kernel.
 void Recovery::adopt_strays(uint32_t listener) {
     const Rules* rules = connections_.rules_of(listener);
-    connections_.journal().publish_idle();
     const uint32_t end = std::min(end_of_scan() + 64, connections_.record_count());
     for (uint32_t fd = 1; fd < end; ++fd) {
         if (connections_.at(static_cast<int>(fd))) continue;
@@ -274,6 +276,7 @@ void Recovery::adopt_strays(uint32_t listener) {
             break;
         }
     }
+    connections_.journal().publish_idle();
 }
 
 void Recovery::close_strays() {
@@ -309,6 +312,7 @@ void Recovery::advance(int fd, uint32_t generation) {
     if (c.state() == State::waiting && c->peer == kNoPeer) return handler->on_accepted(c);
     if (c.state() != State::open) return;
     if (c.has(slot::kEndOut)) shutdown(c.fd(), SHUT_WR);
+    if (const Connection fed_by = handler->source_of(c)) connections_.press_back(fed_by, c);
     connections_.advance(c);
 }
 

@@ -57,6 +57,8 @@ public:
     // `sent` of the bytes that the journal says were being sent are out.
     void resume_sent(Connection source, uint32_t received, Connection target, Bytes bytes, uint32_t sent);
     void resume_flushed(Connection target, uint32_t sent);
+    // Reading stops or goes on as the water marks of what takes the bytes say.
+    void press_back(Connection source, Connection sink);
 
     // ending.cc
     // Ends it and its peer; `reset`: by RST. Both are gone when this returns.
@@ -117,7 +119,6 @@ private:
     void complete_send(Connection source, uint32_t received, Connection target, Bytes bytes, uint32_t sent);
     void complete_flush(Connection c, uint32_t sent);
     void on_send_error(Connection target, int error);
-    void press_back(Connection source, Connection sink);
 
     bool pass_end(Connection from);
     void end_pair(Connection c, slot::RecordWord how);
