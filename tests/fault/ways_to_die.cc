@@ -1,0 +1,73 @@
+// Other deaths than SIGKILL, at points in the middle of things: real faults in the loop and in another
+// thread, abort, exit, a loop that spins or stops, a robust list that was overwritten. Connections live on
+// through each.
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/support/fault_walk.h"
+
+using namespace tcpd;
+using namespace tcpd::test;
+using fault::Action;
+using fault::Point;
+
+namespace {
+
+constexpr Point kPointsOfAll[] = {Point::recv_done_not_published, Point::send_done_not_published,
+                                  Point::journal_half_applied, Point::loop_idle};
+
+// With `watchdog: 1s` where only it ends the worker.
+void die_of(Action action, const std::string& said, const std::string& watchdog = "10s",
+            rlim_t core_bytes = 0) {
+    FaultArea area;
+    FakeUpstream upstream;
+    TestDaemon daemon(DaemonOptions{.config = "workers: 1\nsupervisor: {watchdog: " + watchdog +
+                                              ", respawn: {initial: 1ms, max: 1ms}}\n" +
+                                              "listeners:\n  it: {listen: 127.0.0.1:0, handler: echo}\n"
+                                              "  front: {listen: 127.0.0.1:0, handler: {proxy: back}}\n"
+                                              "upstreams: {back: {servers: ['" +
+                                              upstream.text() + "']}}\n",
+                                    .environment = {area.environment()},
+                                    .core_bytes = core_bytes});
+    ExactPeer peer;
+    const Plan plan{.up_bytes = kEndless, .window = 3000, .piece = 1000};
+    peer.open(daemon.address("it"), plan, 10);
+    peer.open(daemon.address("front"), plan, 10);
+    for (const Point point : kPointsOfAll) {
+        peer.run_bytes(50'000);
+        const uint32_t before = area.acted(point);
+        area.arm(point, action, 20);
+        peer.run_until("the point to act", [&] { return area.acted(point) > before; });
+        peer.run_bytes(200'000);
+        peer.run_until("a pair", [&] { return daemon.pids(0).both(); });
+    }
+    peer.wind_down();
+    peer.finish();
+    check_all_finished(peer.results());
+    BOOST_TEST_MESSAGE(peer.results().text());
+    daemon.check_nothing_lost();
+    BOOST_CHECK_MESSAGE(daemon.count_in_err(said) >= 4, "the log does not say " << said);
+    BOOST_CHECK_EQUAL(daemon.processes().size(), 3U);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(ways_to_die)
+
+BOOST_AUTO_TEST_CASE(killed) { die_of(Action::kill, "SIGKILL"); }
+
+BOOST_AUTO_TEST_CASE(fault_in_the_loop) { die_of(Action::segfault, "SIGSEGV"); }
+
+BOOST_AUTO_TEST_CASE(fault_in_another_thread) { die_of(Action::segfault_in_thread, "SIGSEGV"); }
+
+BOOST_AUTO_TEST_CASE(aborted) { die_of(Action::abort, "SIGABRT"); }
+
+BOOST_AUTO_TEST_CASE(exited) { die_of(Action::exit, "exited with 1"); }
+
+BOOST_AUTO_TEST_CASE(spinning) { die_of(Action::spin, "SIGABRT", "1s"); }
+
+BOOST_AUTO_TEST_CASE(stopped) { die_of(Action::stop, "SIGKILL", "1s"); }
+
+BOOST_AUTO_TEST_CASE(robust_list_overwritten) { die_of(Action::corrupt_robust_list, "SIGKILL"); }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,98 @@
+#pragma once
+
+// The walk's table: a row for each fault point of daemon/base/fault_points.def, saying how it is provoked and
+// where it must be reached. A point without a row does not compile. Read by fault_walk.cc and tests/fault.
+
+#include <array>
+#include <cstddef>
+
+#include "daemon/base/fault_point.h"
+
+namespace tcpd::test {
+
+// Who handles the connections, and which way the bytes go.
+enum Side : unsigned { echo = 1, discard = 2, client_side = 4, upstream_side = 8 };
+
+// In what condition they are.
+enum Case : unsigned {
+    plain = 1,
+    pressure = 2,  // tiny socket buffers, a slow reader, a low water mark
+    client_ends_first = 4,
+    upstream_ends_first = 8,
+    urgent_byte = 16,  // sent before
+    unix_socket = 32,  // on both sides; one connection may be closed for each kill
+};
+
+inline constexpr unsigned kProxy = client_side | upstream_side;
+inline constexpr unsigned kSending = echo | kProxy;
+inline constexpr unsigned kAllSides = kSending | discard;
+inline constexpr unsigned kAllCases = 63;
+
+enum class Provoked {
+    by_traffic,      // a worker passes it as it serves
+    by_succession,   // a successor passes it once it has a standby of its own
+    by_two_deaths,   // a successor passes it where its predecessor died between a call and its store
+    by_lone_holder,  // a successor passes it before that: to die there loses the slot
+                     // (tests/fault/lone_holder.cc)
+    by_drain,        // tests/fault/drain.cc
+};
+
+struct Row {
+    Provoked how;
+    unsigned sides = kAllSides;  // where it must act, not only may
+    unsigned cases = kAllCases;
+};
+
+namespace row {
+
+inline constexpr Row accept_done_not_published{Provoked::by_traffic};
+inline constexpr Row accept_published_not_registered{Provoked::by_traffic};
+inline constexpr Row recv_before{Provoked::by_traffic};
+inline constexpr Row recv_done_not_published{Provoked::by_traffic};
+inline constexpr Row recv_published_not_handled{Provoked::by_traffic};
+inline constexpr Row send_before{Provoked::by_traffic, kSending};
+inline constexpr Row send_done_not_published{Provoked::by_traffic, kSending};
+inline constexpr Row flush_before{Provoked::by_traffic, kSending, pressure};
+inline constexpr Row flush_done_not_published{Provoked::by_traffic, kSending, pressure};
+inline constexpr Row journal_filled_not_published{Provoked::by_traffic};
+inline constexpr Row journal_count_published_not_applied{Provoked::by_traffic};
+inline constexpr Row journal_half_applied{Provoked::by_traffic};
+inline constexpr Row journal_applied_not_idle{Provoked::by_traffic};
+inline constexpr Row interest_before_change{Provoked::by_traffic, kSending, pressure};
+inline constexpr Row shutdown_published_not_called{Provoked::by_traffic, kProxy};
+inline constexpr Row shutdown_called{Provoked::by_traffic, kProxy};
+inline constexpr Row dial_socket_not_published{Provoked::by_traffic, kProxy};
+inline constexpr Row dial_published_not_connected{Provoked::by_traffic, kProxy};
+inline constexpr Row dial_connecting{Provoked::by_traffic, kProxy};
+inline constexpr Row dial_connected_not_published{Provoked::by_traffic, kProxy};
+inline constexpr Row close_marked_not_begun{Provoked::by_traffic};
+inline constexpr Row close_unregistered{Provoked::by_traffic};
+inline constexpr Row close_done_not_published{Provoked::by_traffic};
+inline constexpr Row close_between_pair{Provoked::by_traffic, kProxy};
+inline constexpr Row seat_taken_not_settled{Provoked::by_lone_holder};
+inline constexpr Row settle_done_not_cloned{Provoked::by_lone_holder};
+inline constexpr Row seat_cloned_not_told{Provoked::by_succession};
+inline constexpr Row adopt_before{Provoked::by_succession};
+inline constexpr Row recovery_counted_not_published{Provoked::by_two_deaths, kAllSides,
+                                                    kAllCases & ~unix_socket};
+inline constexpr Row adopt_done{Provoked::by_succession};
+inline constexpr Row drain_begun{Provoked::by_drain};
+inline constexpr Row loop_idle{Provoked::by_traffic};
+
+}  // namespace row
+
+inline constexpr size_t kPoints = static_cast<size_t>(fault::Point::count);
+
+#define TCPD_FAULT_ROW(name, text) row::name,
+inline constexpr std::array<Row, kPoints> kRows{
+#include "daemon/base/fault_points.def"
+};
+#undef TCPD_FAULT_ROW
+
+#define TCPD_FAULT_ROW(name, text) text,
+inline constexpr std::array<const char*, kPoints> kPointNames{
+#include "daemon/base/fault_points.def"
+};
+#undef TCPD_FAULT_ROW
+
+}  // namespace tcpd::test

@@ -1,0 +1,157 @@
+#include "tests/support/fault_walk.h"
+
+#include <fmt/core.h>
+
+#include <boost/test/unit_test.hpp>
+
+namespace tcpd::test {
+namespace {
+
+constexpr unsigned kClients = 6;
+
+UpstreamOptions upstream_options(Case in_case, const TempDir& directory) {
+    if (in_case == unix_socket) return {.unix_path = directory / "upstream.sock"};
+    if (in_case == pressure) return {.receive_buffer = 4096, .segment = 536};
+    return {};
+}
+
+const TempDir& socket_directory() {
+    static const TempDir directory;
+    return directory;
+}
+
+void end_first(Plan& plan, Side side, Case in_case) {
+    if (in_case == client_ends_first) plan.ends_at_once = true;
+    if (in_case != upstream_ends_first) return;
+    plan.far = Role::source;
+    plan.far_ends_first = true;
+    if (side == client_side) plan.down_bytes = 100;
+}
+
+void press(Plan& plan) {
+    plan.up_bytes = plan.up_bytes > 1000 ? 120'000 : plan.up_bytes;
+    plan.down_bytes = plan.down_bytes ? 120'000 : 0;
+    plan.window = 1 << 30;
+    plan.piece = 8000;
+    plan.receive_buffer = 4096;
+    plan.segment = 536;
+    plan.read_piece = plan.far_read_piece = 1500;
+}
+
+}  // namespace
+
+std::string walk_config(Side side, Case in_case, const std::string& upstream) {
+    const char* handler = side == echo ? "echo" : side == discard ? "discard" : "{proxy: back}";
+    std::string text = fmt::format(
+        "workers: 1\nlog: {{level: info}}\nsupervisor: {{respawn: {{initial: 1ms, max: 1ms}}}}\n"
+        "listeners: {{it: {{listen: '{}', limits: {{output_high: 16KiB, output_low: 4KiB}}, handler: "
+        "{}}}}}\n",
+        in_case == unix_socket ? "unix:$DIR/it.sock" : "127.0.0.1:0", handler);
+    if (side & kProxy) text += fmt::format("upstreams: {{back: {{servers: ['{}']}}}}\n", upstream);
+    return text;
+}
+
+Plan walk_plan(Side side, Case in_case) {
+    Plan plan{.up_bytes = 12'000, .window = 3000, .piece = 1000, .repeats = true};
+    if (side == discard || side == client_side) plan.far = Role::sink;
+    if (side == upstream_side) {
+        plan.far = Role::source;
+        plan.up_bytes = 100;
+        plan.down_bytes = 12'000;
+    }
+    plan.urgent = in_case == urgent_byte;
+    end_first(plan, side, in_case);
+    if (in_case == pressure) press(plan);
+    return plan;
+}
+
+FaultWalk::FaultWalk(Side side, Case in_case) : side_(side), case_(in_case) {
+    if (side & kProxy) {
+        upstream_ = std::make_unique<FakeUpstream>(upstream_options(in_case, socket_directory()));
+    }
+    daemon_ = std::make_unique<TestDaemon>(
+        DaemonOptions{.config = walk_config(side, in_case, upstream_ ? upstream_->text() : ""),
+                      .environment = {area_.environment()}});
+    address_ = daemon_->address("it");
+}
+
+void FaultWalk::walk() {
+    for (size_t i = 0; i < kPoints; ++i) {
+        const Provoked how = kRows[i].how;
+        if (how == Provoked::by_traffic || how == Provoked::by_succession)
+            visit(static_cast<fault::Point>(i));
+    }
+    if (area_.passed(fault::Point::recv_before) == 0)
+        throw Failed("this tcpd was built without fault points");
+    if (upstream_ && case_ != unix_socket) {
+        const UpstreamResults results = upstream_->results();
+        BOOST_CHECK_EQUAL(results.wrong + results.reset + results.early_end, 0U);
+        BOOST_CHECK_EQUAL(results.accepted, results.finished);
+    }
+    BOOST_CHECK_EQUAL(daemon_->open_connections(), 0U);
+}
+
+void FaultWalk::visit(fault::Point point) {
+    for (unsigned i = 0; i < times(1, 30); ++i) kill_at(point, 1 + i * i);
+    // Somewhere in the middle of things, too.
+    kill_at(point, 7);
+}
+
+bool FaultWalk::must_act(fault::Point point) const {
+    const Row& row = kRows[static_cast<size_t>(point)];
+    return (row.sides & side_) && (row.cases & case_);
+}
+
+void FaultWalk::kill_at(fault::Point point, uint32_t countdown) {
+    const char* name = kPointNames[static_cast<size_t>(point)];
+    const bool by_traffic = kRows[static_cast<size_t>(point)].how == Provoked::by_traffic;
+    const uint32_t before = area_.acted(point);
+    const auto has_acted = [&] { return area_.acted(point) > before; };
+    ExactPeer peer;
+    area_.arm(point, fault::Action::kill, by_traffic ? countdown : 1);
+    peer.open(address_, walk_plan(side_, case_), kClients);
+    if (!by_traffic && must_act(point)) kill_until(peer, has_acted);
+    if (must_act(point)) {
+        peer.run_until(std::string(name) + " to act", has_acted);
+    } else {
+        peer.run_until("some connections", [&] { return has_acted() || peer.results().finished > kClients; });
+    }
+    area_.disarm();
+    kills_ += area_.acted(point) - before;
+    const uint64_t finished = peer.results().finished;
+    peer.run_until("service to go on", [&] { return peer.results().finished >= finished + 2; });
+    peer.wind_down();
+    peer.finish();
+    const PeerResults results = peer.results();
+    lost_ += results.lost();
+    const bool is_right =
+        results.wrong == 0 && (case_ == unix_socket ? lost_ <= kills_ : results.lost() == 0);
+    BOOST_CHECK_MESSAGE(is_right, name << ": " << results.text());
+    check_status(name);
+}
+
+// Kills workers wherever they are, until a successor was where the point is.
+void FaultWalk::kill_until(ExactPeer& peer, const std::function<bool()>& has_acted) {
+    for (int tries = 0; !has_acted(); ++tries) {
+        const uint64_t goal = peer.results().sent + 5000 + static_cast<uint64_t>(tries) * 777 % 5000;
+        peer.run_until("some bytes", [&] { return peer.results().sent >= goal || has_acted(); });
+        Pids pids;
+        peer.run_until("a pair", [&] { return (pids = daemon_->pids(0)).both(); });
+        if (has_acted()) return;
+        kill(pids.worker, SIGKILL);
+        ++kills_;
+        peer.run_until("another worker", [&] { return daemon_->pids(0).worker != pids.worker; });
+    }
+}
+
+void FaultWalk::check_status(const char* name) const {
+    const Status status = daemon_->status();
+    const uint64_t in_flight = status.count("it", "closed unix_in_flight");
+    BOOST_CHECK_MESSAGE(status.total("lost") == in_flight, name << ": lost connections are counted");
+    BOOST_CHECK_MESSAGE(in_flight == 0 || case_ == unix_socket, name << ": " << in_flight << " in flight");
+    for (const char* reason : {"closed untrusted_record", "closed stuck_recovery", "closed peer_vanished"}) {
+        BOOST_CHECK_MESSAGE(status.count("it", reason) == 0, name << ": " << reason);
+    }
+}
+
+}  // namespace tcpd::test
