@@ -19,7 +19,13 @@ using slot::State;
 
 namespace {
 constexpr uint32_t kMostTries = 3;
+
+void set_reason(Connection c, CloseReason reason) {
+    slot::RecordWord word = c.word();
+    word.reason = static_cast<uint8_t>(reason);
+    c->word = word.pack();
 }
+}  // namespace
 
 Recovery::Recovery(Connections& connections, slot::SharedCounts& counts,
                    const std::vector<std::unique_ptr<Listener>>& listeners)
@@ -82,6 +88,7 @@ void Recovery::check(Connection c, Found& found) {
     if (rules != nullptr && !c.is_dialled()) ++found.open[c->listener];
     if (c.state() == State::doomed && rules != nullptr) {
         c->out = 0;
+        if (c.word().reason >= slot::kReasons) set_reason(c, CloseReason::untrusted_record);
         found.doomed.push_back(c.fd());
         return;
     }

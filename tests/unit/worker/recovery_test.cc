@@ -205,6 +205,9 @@ BOOST_AUTO_TEST_CASE(random_rubbish_in_the_whole_table_is_closed_not_followed) {
         memory.worker_control().high_fd.store(200);
         succeed();
         BOOST_REQUIRE(worker->connections.open_count() == 0u);
+        const auto& counters = memory.scoreboard().listeners[0];
+        for (size_t i = slot::kReasons; i < std::size(counters.closed); ++i) BOOST_REQUIRE(counters.closed[i] == 0u);
+        BOOST_REQUIRE(counters.refused[5] == 0u);
     }
 }
 

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/log.h"
 #include "worker/handler/discard.h"
 #include "worker/handler/echo.h"
 #include "worker/recovery.h"
@@ -69,10 +70,12 @@ struct SlotFixture {
           counts_fd(std::move(*slot::SharedCounts::create())),
           counts(std::move(*slot::SharedCounts::map(counts_fd.get()))),
           poller_fd(epoll_create1(EPOLL_CLOEXEC)) {
+        log::set_level(log::Level::off);
         memory.worker_control().seats_taken.store(1);
         worker = seat();
         worker->adopt(true);
     }
+    ~SlotFixture() { log::set_level(log::Level::info); }
     std::unique_ptr<Seated> seat() {
         return std::make_unique<Seated>(memory, counts, memory_fd.get(), poller_fd.get());
     }
