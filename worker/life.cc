@@ -124,7 +124,7 @@ void back_off(Image& image) {
     control.backoff_until_ns.store(monotonic_ns() + to_ns(wait));
     control.seat_state.store(static_cast<uint32_t>(SeatState::backing_off));
     tell_master(image, MessageType::backing_off, static_cast<uint32_t>(wait.count()));
-    if (wait_out(wait, slot::kControlFd) == WaitEnd::term) leave_seat(image);
+    if (wait_out(wait, slot::kControlFd) == WaitEnd::term) leave_seat();
     control.heartbeat_ns.store(monotonic_ns());
 }
 
@@ -147,6 +147,6 @@ void live(Image& image) {
 }
 
 // Lines not yet written are in slot memory: the successor writes them.
-void leave_seat(Image&) { ::_exit(slot::kExitLeftSeat); }
+void leave_seat() { ::_exit(slot::kExitLeftSeat); }
 
 }  // namespace tcpd::worker

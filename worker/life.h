@@ -14,6 +14,6 @@ namespace tcpd::worker {
 // Never returns; `image` is pristine.
 [[noreturn]] void live(Image& image);
 // On TERM, between two callbacks of the loop: exits at once, so that the robust futex wakes the standby.
-[[noreturn]] void leave_seat(Image& image);
+[[noreturn]] void leave_seat();
 
 }  // namespace tcpd::worker
