@@ -1,16 +1,23 @@
-// The composition root: which process is this, and what was asked of it?
+// The composition root: which process is this, and what was asked of it? An image of a slot is told by its
+// one argument, which only the master gives; everything else comes from a person or a service manager.
 
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "daemon/ask_master.h"
 #include "daemon/base/process.h"
 #include "daemon/check_config.h"
 #include "daemon/command_line.h"
 #include "daemon/help.h"
+#include "daemon/program_path.h"
+#include "master/master.h"
+#include "worker/image.h"
 
 namespace tcpd {
 
@@ -26,7 +33,19 @@ int print(const std::string& text) {
     return fputs(text.c_str(), stdout) >= 0 && fflush(stdout) == 0 ? kExitFine : kExitSystem;
 }
 
-int do_task(const Command& command) {
+int serve(const Command& command, std::string_view argv0) {
+    auto checked = read_config(command);
+    if (!checked) return kExitConfig;
+    const char* search = getenv("PATH");
+    return master::run({.config = std::move(checked->config),
+                        .snapshot = std::move(checked->snapshot),
+                        .config_path = command.config_path,
+                        .notify_fd = command.notify_fd,
+                        .program_path = program_path(argv0, working_folder(), search ? search : ""),
+                        .log_level = command.log_level});
+}
+
+int do_task(const Command& command, std::string_view argv0) {
     switch (command.task) {
         case Task::show_help: return print(help_text());
         case Task::show_version: return print(version_text());
@@ -35,13 +54,13 @@ int do_task(const Command& command) {
         case Task::ask_master: return make_request(command);
         case Task::serve: break;
     }
-    return kExitUsage;
+    return serve(command, argv0);
 }
 
 int run(int argc, char** argv) {
     std::vector<std::string> words(argv + (argc > 0), argv + argc);
     auto command = parse_command_line(words, working_folder());
-    if (command) return do_task(*command);
+    if (command) return do_task(*command, argc > 0 ? argv[0] : "");
     fprintf(stderr, "tcpd: %s\n", command.error().text().c_str());
     return kExitUsage;
 }
@@ -52,5 +71,6 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     tcpd::keep_argv(argc, argv);
+    if (argc == 2 && std::string_view(argv[1]) == "--image") tcpd::worker::run_image();
     return tcpd::run(argc, argv);
 }
