@@ -61,7 +61,7 @@ void Crew::judge(const Death& death) {
         if (!claim(death.pid, *number, Part::standby)) return;
     }
     const Child child = *children_.find(death.pid);
-    supervisor_.on_death(child.slot, child.pid, now);
+    supervisor_.on_death(child.slot, child.pid, death.is_clean(), now);
     for (const Action& action : supervisor_.take_actions()) carry_out(action);
     log_death(child, death, now);
     HeldSlot* held = held_[child.slot].get();

@@ -44,7 +44,6 @@ Result<UniqueFd> open_log(const std::string& output) {
 Result<void> check_user(const std::string& user) {
     const bool root = ::geteuid() == 0;
     if (user.empty()) {
-        if (root) log::warn("workers run as root: set user to have them run as somebody else");
         if (!root) log::info("not started as root: ports below 1024 and user do not work, all else does");
         return {};
     }

@@ -18,6 +18,7 @@ constexpr uint64_t kAbortToKill = kSecond;
 constexpr uint64_t kStopToKill = 2 * kSecond;
 constexpr uint64_t kKillAgain = 100 * kMillisecond;
 constexpr uint64_t kDrainGrace = 2 * kSecond;        // for what a slot closes at the end of its drain
+constexpr uint64_t kRetiredTogether = kSecond;       // a worker follows its standby within this time
 constexpr uint64_t kRetireAgain = kSecond;           // a connection may have come in just then
 constexpr uint64_t kClockSlack = kSecond;            // a heartbeat this far ahead is a false one
 constexpr uint64_t kDefaultPatience = 10 * kSecond;  // for a standby where there is no watchdog
@@ -101,13 +102,14 @@ void Supervisor::wake_standby(uint32_t number, pid_t dead, uint64_t now) {
 }
 
 // Who died may have held the seat without having come to say so: then its clone is woken, whoever that is.
-void Supervisor::on_death(uint32_t number, pid_t pid, uint64_t now) {
+void Supervisor::on_death(uint32_t number, pid_t pid, bool retired, uint64_t now) {
     SupervisedSlot& slot = slots_[number];
     if (pid == slot.worker && has_worker(slot.state)) {
         enter(slot, SlotState::succeeding, now);
         wake_standby(number, pid, now);
     } else if (pid == slot.standby) {
         slot.standby = 0;
+        slot.exposed_due_ns = retired ? now + kRetiredTogether : now;
         if (slot.state == SlotState::succeeding) {
             slot.worker = pid;
             wake_standby(number, pid, now);
@@ -189,7 +191,8 @@ void Supervisor::give_births(uint64_t now) {
 void Supervisor::note_exposed(uint64_t now) {
     for (uint32_t i = 0; i < slots(); ++i) {
         SupervisedSlot& slot = slots_[i];
-        if (slot.exposed || slot.standby != 0 || !has_worker(slot.state)) continue;
+        if (slot.exposed || slot.standby != 0 || !has_worker(slot.state) || slot.exposed_due_ns > now)
+            continue;
         slot.exposed = true;
         ++slot.standbys_lost;
         slot.retire_due_ns = now + back_off(slot.failed_clones);
@@ -223,11 +226,12 @@ void Supervisor::pause_exposed() {
     }
 }
 
+// By a look at its connections that is newer than what made it due.
 void Supervisor::retire_empty(uint64_t now) {
     for (uint32_t i = 0; i < slots(); ++i) {
         SupervisedSlot& slot = slots_[i];
         if (slot.state != SlotState::serving || !slot.exposed) continue;
-        if (slot.pulse.open != 0 || slot.retire_due_ns > now) continue;
+        if (slot.pulse.open != 0 || last_tick_ns_ <= slot.retire_due_ns) continue;
         slot.retiring = true;
         slot.retire_due_ns = now + kRetireAgain;
         act({Act::retire, i});

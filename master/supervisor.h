@@ -87,6 +87,7 @@ struct SupervisedSlot {
     bool served_once = false;   // in any table
 
     bool exposed = false;
+    uint64_t exposed_due_ns = 0;  // no sooner
     uint64_t retire_due_ns = 0;
     unsigned failed_clones = 0;  // in a row
     bool retiring = false, paused = false;
@@ -107,8 +108,9 @@ public:
     void on_seated(uint32_t slot, pid_t worker, pid_t standby, uint64_t now);
     void on_backing_off(uint32_t slot, pid_t worker, uint64_t now);
     void on_serving(uint32_t slot, pid_t worker, uint64_t now);
-    // A child that waitid shows dead and that belongs to this slot.
-    void on_death(uint32_t slot, pid_t pid, uint64_t now);
+    // A child that waitid shows dead and that belongs to this slot. `retired`: it exited of its own will, as
+    // a standby does shortly before its worker when the slot is done.
+    void on_death(uint32_t slot, pid_t pid, bool retired, uint64_t now);
     void on_table_gone(uint32_t slot, uint64_t now);
     // `pulses`: by slot. Call it when next_wake says so, at the latest.
     void on_tick(const std::vector<Pulse>& pulses, uint64_t now);
