@@ -36,7 +36,8 @@ void check_user(Draft& draft) {
     if (name.empty()) {
         if (is_root)
             draft.warnings.push_back(
-                "running as root without a user: the workers keep root's rights (set user: NAME)");
+                draft.config.path +
+                ": warning: running as root without a user: the workers keep root's rights (set user: NAME)");
         return;
     }
     const Result<User> user = find_user(name);

@@ -24,6 +24,14 @@ struct Bound {
     Place place;
 };
 
+// A file or pattern of `include`.
+struct Inclusion {
+    std::string pattern;  // absolute
+    std::string key_path;
+    Place place;
+    bool is_plain() const { return pattern.find_first_of("*?[") == std::string::npos; }
+};
+
 struct ProxyUse {
     size_t listener;
     std::string upstream;
@@ -37,6 +45,7 @@ public:
     static constexpr size_t kMaxVisits = 200'000;
 
     Config config;
+    std::vector<Inclusion> inclusions;
     std::vector<Bound> bound;       // what the listeners listen on, in order
     std::vector<ProxyUse> proxies;  // resolved once all upstreams are known
     std::vector<std::string> warnings;

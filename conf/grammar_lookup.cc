@@ -32,16 +32,24 @@ namespace {
 
 std::string_view first_step(std::string_view path) { return path.substr(0, path.find('.')); }
 
-// A key of this name that stands elsewhere: deeper here, else under the same key of the top, else anywhere.
+bool is_below(std::string_view row_path, std::string_view path) {
+    return !path.empty() && row_path.size() > path.size() && row_path.starts_with(path) &&
+           row_path[path.size()] == '.';
+}
+
+// Keys of this name that stand elsewhere: deeper here, else under the same key of the top, else anywhere.
 std::string find_elsewhere(std::string_view path, std::string_view key) {
-    std::string_view near, far;
+    std::string deeper, beside, anywhere;
+    const auto add = [](std::string& list, std::string_view found) {
+        list += (list.empty() ? "" : " or ") + std::string(found);
+    };
     for (const Row& row : grammar()) {
-        if (row.key() != key) continue;
-        if (row.path.starts_with(path) && !path.empty()) return std::string(row.path.substr(path.size() + 1));
-        if (near.empty() && first_step(row.path) == first_step(path)) near = row.path;
-        if (far.empty()) far = row.path;
+        if (row.key() != key || key == "NAME" || row.path == path) continue;
+        if (is_below(row.path, path)) add(deeper, row.path.substr(path.size() + 1));
+        if (first_step(row.path) == first_step(path)) add(beside, row.path);
+        add(anywhere, row.path);
     }
-    return std::string(near.empty() ? far : near);
+    return !deeper.empty() ? deeper : !beside.empty() ? beside : anywhere;
 }
 
 }  // namespace

@@ -18,14 +18,7 @@ namespace tcpd::conf {
 namespace {
 
 constexpr size_t kMaxIncludedFiles = 1000;
-
-// A file or pattern as it was written.
-struct Inclusion {
-    std::string pattern;  // absolute
-    std::string key_path;
-    Place place;
-    bool is_plain() const { return pattern.find_first_of("*?[") == std::string::npos; }
-};
+constexpr size_t kMaxTotalBytes = 8 * 1024 * 1024;
 
 std::string reason_of(const Error& error) {
     return error.sys_errno != 0 ? std::strerror(error.sys_errno) : error.reason;
@@ -42,8 +35,9 @@ public:
         const std::optional<YamlTree> tree = parse(path, std::move(*text));
         if (!tree) return;
         FileReader(draft_, *tree, path, false).read();
-        is_main_read_ = is_whole_ = true;
-        for (const Inclusion& inclusion : find_inclusions(*tree, path)) include(inclusion);
+        is_main_read_ = is_whole_ =
+            tree->root().kind == Node::Kind::map || tree->root().kind == Node::Kind::null;
+        for (const Inclusion& inclusion : draft_.inclusions) include(inclusion);
     }
     bool is_main_read() const { return is_main_read_; }
     bool is_whole() const { return is_whole_; }
@@ -51,35 +45,12 @@ public:
 private:
     std::optional<YamlTree> parse(const std::string& path, std::string text) {
         draft_.begin_file(path);
+        total_bytes_ += text.size();
         YamlTree tree = YamlTree::parse(std::move(text));
         if (!tree.problem()) return tree;
         is_whole_ = false;
         draft_.add_problem({path, tree.problem()->mark}, {}, tree.problem()->message);
         return {};
-    }
-
-    std::vector<Inclusion> find_inclusions(const YamlTree& tree, const std::string& path) {
-        std::vector<Inclusion> inclusions;
-        const Node& root = tree.root();
-        if (root.kind != Node::Kind::map) return inclusions;
-        for (size_t at = 0; at + 1 < root.children.size(); at += 2) {
-            if (tree.child(root, at).text != "include") continue;
-            const Node& value = tree.child(root, at + 1);
-            if (value.kind != Node::Kind::list) add_inclusion(inclusions, value, "include", path);
-            for (size_t item = 0; value.kind == Node::Kind::list && item < value.children.size(); ++item)
-                add_inclusion(inclusions, tree.child(value, item), fmt::format("include[{}]", item), path);
-        }
-        return inclusions;
-    }
-
-    void add_inclusion(std::vector<Inclusion>& inclusions, const Node& node, std::string key_path,
-                       const std::string& path) {
-        const Place place{path, node.mark};
-        if (node.kind == Node::Kind::null && key_path == "include") return;  // the reader said it
-        if (node.kind != Node::Kind::scalar || node.text.empty())
-            return draft_.add_problem(place, key_path, "needs a file or a pattern, such as conf.d/*.yaml");
-        const std::string folder = std::filesystem::path(path).parent_path().string();
-        inclusions.push_back({absolute(node.text, folder), std::move(key_path), place});
     }
 
     void include(const Inclusion& inclusion) {
@@ -109,12 +80,17 @@ private:
                 inclusion.place, inclusion.key_path,
                 fmt::format("{} cannot be read: {}", tcpd::quoted(path), reason_of(text.error())));
         }
+        if (total_bytes_ + text->size() > kMaxTotalBytes)
+            return draft_.add_problem(
+                inclusion.place, inclusion.key_path,
+                fmt::format("up to {} the files have more than 8MiB together", tcpd::quoted(path)));
         const std::optional<YamlTree> tree = parse(path, std::move(*text));
         if (tree) FileReader(draft_, *tree, path, true).read();
     }
 
     Source& source_;
     Draft& draft_;
+    size_t total_bytes_ = 0;
     bool is_main_read_ = false;
     bool is_whole_ = false;  // every file could be read: what is not there is missing
 };

@@ -19,11 +19,6 @@ std::string place_text(const Place& place) {
     return fmt::format("{}:{}:{}", place.file, place.mark.line, place.mark.column);
 }
 
-// Escapes in double quotes can bring in what the text itself may not hold.
-bool has_control_character(std::string_view text) {
-    return std::any_of(text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; });
-}
-
 template <typename T>
 bool is_a(const Row& row) {
     return std::holds_alternative<T>(row.kind);
@@ -73,10 +68,9 @@ void FileReader::read_entry(const Entry& entry, const Target& target) {
                       "belongs into the main file (an included one holds only listeners and upstreams)");
     if (entry.value->kind == Node::Kind::null)
         return report(*entry.key, entry.key_path, "has no value (leave the key out, or give it one)");
-    if (is_a<Include>(row)) return;
     if (is_a<Names>(row)) return read_names(entry);
     if (is_a<HandlerChoice>(row) && entry.value->kind == Node::Kind::map) return read_handler(entry, target);
-    if (is_a<Addresses>(row)) return read_addresses(entry, target);
+    if (is_a<Addresses>(row) || is_a<Include>(row)) return read_one_or_list(entry, target);
     if (!is_a<Section>(row)) return read_text(entry, target);
     if (is_kind(entry, Node::Kind::map, "a map of keys")) read_section(entry, target);
 }
@@ -135,20 +129,35 @@ void FileReader::read_handler(const Entry& entry, const Target& target) {
     read_section(entry, target);
 }
 
-void FileReader::read_addresses(const Entry& entry, const Target& target) {
-    if (entry.value->kind != Node::Kind::list) return read_address(entry, target);
+void FileReader::read_one_or_list(const Entry& entry, const Target& target) {
+    if (entry.value->kind != Node::Kind::list) return read_item(entry, target);
     if (entry.value->children.empty())
-        return report(*entry.value, entry.key_path, "is an empty list (at least one address is needed)");
+        return report(*entry.value, entry.key_path, "is an empty list (at least one entry is needed)");
     for (size_t at = 0; at < entry.value->children.size(); ++at) {
         const Node& item = tree_.child(*entry.value, at);
         if (!draft_.may_visit(place(item))) return;
-        read_address({entry.row, fmt::format("{}[{}]", entry.key_path, at), entry.key, &item}, target);
+        read_item({entry.row, fmt::format("{}[{}]", entry.key_path, at), &item, &item}, target);
     }
+}
+
+void FileReader::read_item(const Entry& entry, const Target& target) {
+    if (is_a<Include>(*entry.row))
+        read_inclusion(entry);
+    else
+        read_address(entry, target);
+}
+
+void FileReader::read_inclusion(const Entry& entry) {
+    if (!is_kind(entry, Node::Kind::scalar, "a file or a pattern (conf.d/*.yaml)") || !is_clean(entry))
+        return;
+    if (entry.value->text.empty())
+        return report(*entry.value, entry.key_path, "is empty (a file or a pattern is needed)");
+    draft_.inclusions.push_back({absolute(entry.value->text, folder_), entry.key_path, place(*entry.value)});
 }
 
 void FileReader::read_address(const Entry& entry, const Target& target) {
     const Addresses& addresses = std::get<Addresses>(entry.row->kind);
-    if (!is_kind(entry, Node::Kind::scalar, "an address (one with [ ] or * needs quotes: \"[::1]:7000\")"))
+    if (!is_kind(entry, Node::Kind::scalar, "an address (with a [ or * in it, in quotes: \"[::1]:7000\")"))
         return;
     std::vector<Address>& all = *addresses.at(target);
     const size_t before = all.size();
@@ -159,9 +168,7 @@ void FileReader::read_address(const Entry& entry, const Target& target) {
 }
 
 void FileReader::read_text(const Entry& entry, const Target& target) {
-    if (!is_kind(entry, Node::Kind::scalar, "one value")) return;
-    if (has_control_character(entry.value->text))
-        return report(*entry.value, entry.key_path, "has a control character in it");
+    if (!is_kind(entry, Node::Kind::scalar, "one value") || !is_clean(entry)) return;
     if (is_a<UpstreamName>(*entry.row)) {
         target.listener->handler.kind = HandlerKind::proxy;
         proxies_.push_back({0, entry.value->text, entry.key_path, place(*entry.value)});
@@ -201,6 +208,15 @@ bool FileReader::is_kind(const Entry& entry, Node::Kind kind, const char* wanted
     report(is_null ? *entry.key : *entry.value, entry.key_path,
            fmt::format("needs {}, not {}", wanted, name_of(entry.value->kind)));
     return false;
+}
+
+// Escapes in double quotes can bring in what the text itself may not hold.
+bool FileReader::is_clean(const Entry& entry) {
+    const std::string& text = entry.value->text;
+    const bool is_clean =
+        std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+    if (!is_clean) report(*entry.value, entry.key_path, "has a control character in it");
+    return is_clean;
 }
 
 void FileReader::report_unknown(const Node& key, std::string_view pattern, const std::string& key_path) {

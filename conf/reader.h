@@ -34,13 +34,16 @@ private:
     void read_name(const Entry& entry, bool is_new);
     void keep_listener(Listener listener);
     void read_handler(const Entry& entry, const Target& target);
-    void read_addresses(const Entry& entry, const Target& target);
+    void read_one_or_list(const Entry& entry, const Target& target);
+    void read_item(const Entry& entry, const Target& target);
+    void read_inclusion(const Entry& entry);
     void read_address(const Entry& entry, const Target& target);
     void read_text(const Entry& entry, const Target& target);
 
     bool is_plain_key(const Node& key, const std::string& key_path);
     bool is_first(Seen& seen, const Node& key, const std::string& key_path);
     bool is_name(const Node& key, const std::string& key_path);
+    bool is_clean(const Entry& entry);
     bool is_kind(const Entry& entry, Node::Kind kind, const char* wanted);
     void report_unknown(const Node& key, std::string_view pattern, const std::string& key_path);
     void report_missing(const Entry& section, const Seen& seen);

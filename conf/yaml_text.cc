@@ -44,6 +44,11 @@ constexpr std::string_view kMisfit =
     "this does not fit what stands before it (look at the indentation, brackets and quotes here and in the "
     "line above)";
 
+constexpr std::string_view kMisfitAfterValue =
+    "this does not fit what stands before it (look at the indentation; a value that begins with [ or { needs "
+    "quotes: "
+    "\"[::1]:7000\")";
+
 namespace Msg = YAML::ErrorMsg;
 const std::array kExplanations{
     Explanation{Msg::UNKNOWN_ANCHOR,
@@ -57,6 +62,8 @@ const std::array kExplanations{
     Explanation{Msg::TAB_IN_INDENTATION, "a tab in the indentation (use spaces)"},
     Explanation{Msg::END_OF_MAP_FLOW, "this { is not closed, or something in it is out of place"},
     Explanation{Msg::END_OF_SEQ_FLOW, "this [ is not closed, or something in it is out of place"},
+    Explanation{Msg::END_OF_MAP, kMisfitAfterValue},
+    Explanation{Msg::END_OF_SEQ, kMisfitAfterValue},
     Explanation{Msg::FLOW_END, "a closing bracket that closes nothing"},
     Explanation{Msg::EOF_IN_SCALAR, "the file ends inside of quotes"},
     Explanation{Msg::DOC_IN_SCALAR, "a line of --- or ... inside of quotes"},

@@ -1,0 +1,122 @@
+#include <boost/test/unit_test.hpp>
+
+#include <random>
+
+#include "conf/grammar.h"
+#include "tests/unit/conf/loading.h"
+
+using namespace tcpd;
+using namespace tcpd::conf;
+using namespace tcpd::conf::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+// Draws whole configurations, each value from the edges and the middle of what the grammar takes.
+class Dice {
+public:
+    explicit Dice(uint64_t seed) : random_(seed) {}
+
+    Config config() {
+        Config config{.path = kMain};
+        if (flip()) config.workers = static_cast<unsigned>(one_of<uint64_t>({1, 7, 256}));
+        if (flip()) config.user = one_of<std::string>({"tcpd", "a\"b", "back\\slash", "null", "0"});
+        if (flip())
+            config.pid_file = one_of<std::string>({"/run/tcpd.pid", "/a b/c'd\"e#: x", "/\u00e9\u2028/x"});
+        config.drain = {duration(), flip()};
+        config.log = {static_cast<log::Level>(one_of<uint64_t>({0, 1, 2, 3, 4, 5, 6})),
+                      flip() ? log::Format::json : log::Format::text, flip() ? "stderr" : "/var/log/x"};
+        config.supervisor = {one_of<Duration>({1ms, 100ms, 1h}), one_of<Duration>({1h, 24h}),
+                             one_of<Duration>({0ms, 100ms, 1h})};
+        for (uint64_t left = random_() % 4; left > 0; --left)
+            config.upstreams.push_back(upstream(config.upstreams.size()));
+        for (uint64_t left = 1 + random_() % 4; left > 0; --left)
+            config.listeners.push_back(listener(config.listeners.size(), config.upstreams.size()));
+        return config;
+    }
+
+private:
+    bool flip() { return random_() % 2 == 0; }
+    template <typename T>
+    T one_of(std::vector<T> values) {
+        return values[random_() % values.size()];
+    }
+    Duration duration() { return one_of<Duration>({0ms, 1ms, 999ms, 1000ms, 61s, 90min, 8760h}); }
+    std::string name(size_t number) {
+        return one_of<std::string>({"gateway", "null", "NULL", "true", "9", "-", "a.b", ".", "n", "No"}) +
+               (number > 0 ? std::to_string(number) : "");
+    }
+    Keepalive keepalive() {
+        return {one_of<Duration>({1s, 90s, 32767s}), one_of<Duration>({1s, 10s}), flip() ? 1U : 127U};
+    }
+    Upstream upstream(size_t number) {
+        Upstream drawn{.name = name(number), .keepalive = keepalive(), .dial_timeout = duration()};
+        for (const char* text : {"[2001:db8::1]:65535", "10.0.0.1:1", "unix:/a \"b\\c"})
+            if (flip() || drawn.servers.empty()) drawn.servers.push_back(*Address::parse(text, false));
+        return drawn;
+    }
+    Listener listener(size_t number, size_t upstreams) {
+        Listener drawn{.name = name(number), .keepalive = keepalive()};
+        drawn.listen = *Address::parse_listen("*:" + std::to_string(7000 + number));
+        if (flip()) drawn.listen.push_back(*Address::parse("127.0.0.1:0", true));
+        if (flip()) {
+            drawn.listen.push_back(*Address::parse("unix:/s" + std::to_string(number), false));
+            drawn.unix_socket = {one_of<std::optional<unsigned>>({{}, 0U, 0660U, 0777U}), flip() ? "me" : "",
+                                 flip() ? "us" : ""};
+        }
+        drawn.backlog = flip() ? 1 : 65535;
+        drawn.timeouts = {duration(), duration(), duration(), duration()};
+        drawn.limits = {one_of<uint64_t>({0, 1, 0xffffffff}), one_of<uint64_t>({64 * 1024, 100'000, 1 << 30}),
+                        one_of<uint64_t>({1, 1025, 64 * 1024})};
+        drawn.handler.kind = one_of<HandlerKind>({HandlerKind::echo, HandlerKind::discard});
+        if (upstreams > 0 && flip()) drawn.handler = {HandlerKind::proxy, random_() % upstreams};
+        return drawn;
+    }
+
+    std::mt19937_64 random_;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(conf_dump)
+
+BOOST_AUTO_TEST_CASE(what_is_dumped_reads_back_as_the_same) {
+    for (uint64_t seed = 0; seed < 500; ++seed) {
+        const Config config = Dice(seed).config();
+        const std::string text = dump(config);
+        const Loaded loaded = load_text(text);
+        BOOST_TEST_CONTEXT("seed " << seed << "\n" << text) {
+            BOOST_REQUIRE(problems_of(loaded) == "");
+            BOOST_REQUIRE((loaded.config == config));
+        }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_smallest_in_full) {
+    const std::string text = dump(load_text(with_listener(kFine)).config);
+    BOOST_TEST(text.starts_with(
+        "# /etc/tcpd/tcpd.yaml, in full\n\n"
+        "workers: auto                                 # worker processes; auto: one for each "
+        "CPU that tcpd may use\n\n"
+        "# user: absent                                # uid and groups"));
+    BOOST_TEST(text.find("\n    backlog: 4096 ") != std::string::npos);
+    BOOST_TEST(text.find("\n      half_close: 30s ") != std::string::npos);
+    BOOST_TEST(text.ends_with(
+        "\nupstreams: {}                                 # where the proxy dials to, by name\n"));
+}
+
+// Every row that is a value, `include` excepted, whose files' content is in the dump.
+BOOST_AUTO_TEST_CASE(every_row_of_the_grammar_is_in_it) {
+    const std::string text = dump(load_text(R"(
+workers: 1
+listeners: {a: {listen: unix:s, unix: {mode: "0600"}, handler: {proxy: u}}}
+upstreams: {u: {servers: 10.0.0.1:1}}
+)")
+                                      .config);
+    for (const Row& row : grammar()) {
+        if (row.key() == "include" || row.key() == "NAME") continue;
+        BOOST_TEST(text.find(std::string(row.key()) + ":") != std::string::npos, row.path);
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,129 @@
+// What is asked of this machine, and only when the source is the real files; the shipped examples.
+
+#include <unistd.h>
+#include <boost/test/unit_test.hpp>
+
+#include <filesystem>
+
+#include "conf/load.h"
+#include "daemon/base/process.h"
+#include "tests/unit/conf/folder.h"
+#include "tests/unit/conf/loading.h"
+#include "tests/unit/in_child.h"
+
+using namespace tcpd;
+using namespace tcpd::conf;
+using namespace tcpd::conf::test;
+
+namespace {
+
+// The problems of a main.yaml in `folder`, the folder's path replaced by F.
+std::string problems_at(const Folder& folder, const std::string& text,
+                        std::vector<std::string>* warnings = nullptr) {
+    folder.write("main.yaml", text);
+    FileSource source;
+    const Loaded loaded = load(source, folder / "main.yaml");
+    if (warnings) *warnings = loaded.warnings;
+    std::string all = problems_of(loaded);
+    for (size_t at; (at = all.find(folder.path())) != std::string::npos;)
+        all.replace(at, folder.path().size(), "F");
+    return all;
+}
+
+// Runs `body` as a user who is not root.
+template <typename Body>
+bool holds_as_nobody(Body&& body) {
+    return tcpd::test::holds_in_child([&] {
+        if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) return false;
+        return body();
+    });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(conf_machine)
+
+BOOST_AUTO_TEST_CASE(users_and_groups_that_are_not_there) {
+    const Folder folder;
+    BOOST_TEST(
+        problems_at(folder,
+                    "user: no-such-user\nlisteners: {a: {listen: unix:s, handler: echo, unix: {owner: "
+                    "no-such-owner, group: no-such-group}}}\n") ==
+        R"(F/main.yaml:1:1: user: there is no user "no-such-user" on this machine (create it, or leave this out)
+F/main.yaml:2:55: listeners.a.unix.owner: there is no user "no-such-owner" on this machine (create it, or leave this out)
+F/main.yaml:2:77: listeners.a.unix.group: there is no group "no-such-group" on this machine (create it, or leave this out)
+)");
+    BOOST_TEST(problems_in("user: no-such-user\n" + with_listener(kFine)) ==
+               "");  // from a bundle nobody asks
+}
+
+BOOST_AUTO_TEST_CASE(folders_that_are_not_there) {
+    const Folder folder;
+    folder.write("file", "");
+    BOOST_TEST(problems_at(folder, R"(pid_file: none/tcpd.pid
+log: {output: file/log}
+listeners: {a: {listen: [unix:none/s, unix:s], handler: echo}}
+)") == R"(F/main.yaml:1:1: pid_file: the folder "F/none" is not there (create it)
+F/main.yaml:2:7: log.output: "F/file" is not a folder
+F/main.yaml:3:26: listeners.a.listen[0]: the folder "F/none" is not there (create it)
+)");
+    BOOST_TEST(problems_at(folder, "pid_file: .\nlog: {output: file}\n" + with_listener(kFine)) ==
+               "F/main.yaml:1:1: pid_file: \"F/\" is a folder (a file's path is needed)\n");
+}
+
+BOOST_AUTO_TEST_CASE(root_without_a_user_is_warned_once) {
+    const Folder folder;
+    std::vector<std::string> warnings;
+    BOOST_TEST(problems_at(folder, with_listener(kFine), &warnings) == "");
+    if (::geteuid() != 0) {
+        BOOST_TEST(warnings.empty());
+        return;
+    }
+    BOOST_REQUIRE(warnings.size() == 1U);
+    BOOST_TEST(warnings[0] ==
+               folder /
+                   "main.yaml: warning: running as root without a user: the workers keep root's "
+                   "rights (set user: NAME)");
+    problems_at(folder, "user: nobody\n" + with_listener(kFine), &warnings);
+    BOOST_TEST(warnings.empty());
+}
+
+BOOST_AUTO_TEST_CASE(only_root_can_become_somebody_else) {
+    const Folder folder;
+    folder.write("main.yaml", "user: root\n" + with_listener(kFine));
+    folder.write("self.yaml", "user: nobody\n" + with_listener(kFine));
+    BOOST_TEST(holds_as_nobody([&] {
+        FileSource source;
+        return problems_of(load(source, folder / "main.yaml")) ==
+               folder /
+                   "main.yaml:1:1: user: only root can become \"root\" (start as root, or leave this out)\n";
+    }));
+    if (::geteuid() != 0) return;
+    BOOST_TEST(holds_as_nobody([&] {
+        FileSource source;
+        const Loaded loaded = load(source, folder / "self.yaml");
+        return loaded.problems.empty() && loaded.warnings.empty();
+    }));
+}
+
+BOOST_AUTO_TEST_CASE(the_shipped_examples_are_fine_for_everybody) {
+    const auto examples = std::filesystem::path(__FILE__).parent_path() / "../../../conf/examples";
+    const Folder folder;  // where everybody may read
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(examples)) {
+        names.push_back(entry.path().filename());
+        std::filesystem::copy_file(entry.path(), folder / names.back());
+    }
+    BOOST_TEST(names.size() >= 3U);
+    for (const std::string& name : names) {
+        FileSource source;
+        BOOST_TEST(problems_of(load(source, folder / name)) == "");
+        BOOST_TEST(holds_as_nobody([&] {
+                       FileSource theirs;
+                       return load(theirs, folder / name).problems.empty();
+                   }),
+                   name);
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
