@@ -13,8 +13,6 @@ namespace tcpd::worker {
 
 namespace {
 
-constexpr uint32_t kReservedDescriptors = 64;
-
 void set_option(int fd, int level, int option, int value) {
     setsockopt(fd, level, option, &value, sizeof value);
 }

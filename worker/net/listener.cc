@@ -18,7 +18,6 @@ namespace tcpd::worker {
 namespace {
 
 constexpr int kMostOfABatch = 64;
-constexpr uint32_t kReservedDescriptors = 64;  // so that a daemon at its limit can still renew
 constexpr double kPauseSeconds = 0.2;
 constexpr double kShareTickSeconds = 0.05;
 
