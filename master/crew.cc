@@ -352,6 +352,8 @@ std::vector<SlotStatus> Crew::slot_status() {
             row.image = word.in_service;
             row.attempt = word.attempt;
             row.uptime_ns = now - held_[i]->made_ns();
+            row.counters.emplace_back("reaped_seats",
+                                      memory.master_control().reaped_seats.load(std::memory_order_relaxed));
             row.seats = memory.worker_control().seats_taken.load(std::memory_order_relaxed);
             for (auto& counter : slot_counters(memory)) row.counters.push_back(std::move(counter));
         }

@@ -7,6 +7,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -115,7 +116,11 @@ uint64_t find_listener(std::string_view table, const Address& address) {
     });
 }
 
+// The program's file says more than comm, which a daemon may have overwritten; comm is there for everybody.
 std::string name_of_process(pid_t pid) {
+    std::error_code failed;
+    const auto program = std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), failed);
+    if (!failed && !program.string().ends_with(" (deleted)")) return program.filename().string();
     std::string name = read_file(fmt::format("/proc/{}/comm", pid));
     if (!name.empty() && name.back() == '\n') name.pop_back();
     return name;

@@ -17,7 +17,7 @@ namespace tcpd::master {
 
 struct Holder {
     pid_t pid = 0;
-    std::string name;  // its comm
+    std::string name;  // of its program
 };
 
 std::optional<Holder> find_holder(const Address& address);

@@ -3,9 +3,11 @@
 #include <boost/test/unit_test.hpp>
 
 #include "daemon/base/process.h"
+#include "tests/unit/master/stand_in_image.h"
 
 // Its own main, so that the tests of process titles have an argv to write over.
 int main(int argc, char** argv) {
+    if (argc == 2 && argv[1] == tcpd::test::kImageFlag) return tcpd::test::stand_in_image();
     tcpd::keep_argv(argc, argv);
     return boost::unit_test::unit_test_main(&init_unit_test, argc, argv);
 }

@@ -1,0 +1,173 @@
+#include "master/held_slot.h"
+
+#include <ev.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+
+using namespace tcpd;
+using namespace tcpd::master;
+
+namespace {
+
+struct Loop {
+    struct ev_loop* raw = ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV});
+    ~Loop() { ev_loop_destroy(raw); }
+};
+
+// Both ends of a slot: as the master holds it, and as its worker would.
+struct Pair : SlotMessages {
+    Loop loop;
+    std::vector<slot::Message> messages;
+    std::unique_ptr<HeldSlot> held;
+    UniqueFd worker_end;
+    std::optional<slot::SlotMemory> worker_memory;
+
+    Pair() {
+        auto made =
+            HeldSlot::make(loop.raw, {.slot_number = 3, .record_count = 64}, 9, {"echo", "gateway"}, *this);
+        BOOST_REQUIRE_MESSAGE(made, (made ? "" : made.error().text()));
+        held = std::move(*made);
+        worker_end.reset(::dup(held->slot_end()));
+        held->close_slot_end();
+        auto mapped = slot::SlotMemory::map(held->memory_fd(), slot::SlotMemory::Access::worker);
+        BOOST_REQUIRE(mapped);
+        worker_memory.emplace(std::move(*mapped));
+    }
+    void on_message(uint32_t number, const slot::Message& message) override {
+        BOOST_TEST(number == 3U);
+        messages.push_back(message);
+    }
+    slot::MasterControl& control() { return worker_memory->master_control(); }
+    slot::WorkerControl& worker() { return worker_memory->worker_control(); }
+    std::optional<slot::MessageType> told() {
+        auto received = slot::receive_message(worker_end.get());
+        if (!received) return std::nullopt;
+        return received->message.type;
+    }
+    void say(const slot::Message& message) { BOOST_REQUIRE(slot::send_message(worker_end.get(), message)); }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(held_slot)
+
+BOOST_AUTO_TEST_CASE(an_image_finds_itself_in_service_and_listeners_by_name) {
+    Pair pair;
+    BOOST_TEST(pair.control().word.load() == (slot::ServiceWord{9, 0}.pack()));
+    BOOST_TEST(std::string(pair.control().listener_names[0]) == "echo");
+    BOOST_TEST(std::string(pair.control().listener_names[1]) == "gateway");
+    BOOST_TEST(pair.held->memory().header().slot_number == 3U);
+}
+
+BOOST_AUTO_TEST_CASE(messages_are_handed_on_in_order_and_then_the_end) {
+    Pair pair;
+    pair.say({slot::MessageType::started});
+    pair.say({slot::MessageType::seated, 1, 2, 3});
+    pair.worker_end.reset();
+    ev_run(pair.loop.raw, EVRUN_ONCE);
+    BOOST_REQUIRE(pair.messages.size() == 2U);
+    BOOST_TEST((pair.messages[1].type == slot::MessageType::seated));
+    BOOST_TEST(pair.messages[1].c == 3U);
+    BOOST_TEST(pair.held->is_table_gone());
+}
+
+BOOST_AUTO_TEST_CASE(malformed_messages_are_passed_over) {
+    Pair pair;
+    BOOST_REQUIRE(::write(pair.worker_end.get(), "rubbish", 7) == 7);
+    pair.say({slot::MessageType::serving, 5});
+    pair.held->read_messages();
+    BOOST_REQUIRE(pair.messages.size() == 1U);
+    BOOST_TEST(pair.messages[0].a == 5U);
+    BOOST_TEST(!pair.held->is_table_gone());
+}
+
+BOOST_AUTO_TEST_CASE(a_drain_is_in_memory_when_it_is_told) {
+    Pair pair;
+    pair.held->drain({.begin_ns = 5, .end_ns = 9, .spread = true});
+    BOOST_TEST((pair.told() == slot::MessageType::drain));
+    BOOST_TEST(pair.control().drain_begin_ns.load() == 5U);
+    BOOST_TEST(pair.control().drain_end_ns.load() == 9U);
+    BOOST_TEST(pair.control().drain_spread.load() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_takes_the_image_out_of_service_first) {
+    Pair pair;
+    pair.held->stop();
+    BOOST_TEST((pair.told() == slot::MessageType::stop));
+    BOOST_TEST(pair.control().word.load() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(so_does_the_wish_that_it_retire) {
+    Pair pair;
+    pair.held->retire_if_empty();
+    BOOST_TEST((pair.told() == slot::MessageType::retire_if_empty));
+    BOOST_TEST(pair.control().word.load() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(accepting_is_paused_and_resumed) {
+    Pair pair;
+    pair.held->pause_accept(true);
+    BOOST_TEST((pair.told() == slot::MessageType::pause_accept));
+    BOOST_TEST(pair.control().accept_paused.load() == 1U);
+    pair.held->pause_accept(false);
+    BOOST_TEST((pair.told() == slot::MessageType::resume_accept));
+    BOOST_TEST(pair.control().accept_paused.load() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_log_is_sent_again_until_it_is_taken) {
+    Pair pair;
+    pair.held->repeat_replace_log();
+    BOOST_TEST(!pair.told().has_value());
+    pair.held->replace_log(2);
+    BOOST_TEST((pair.told() == slot::MessageType::replace_log));
+    pair.held->repeat_replace_log();
+    BOOST_TEST((pair.told() == slot::MessageType::replace_log));
+    pair.held->on_log_replaced();
+    pair.held->repeat_replace_log();
+    BOOST_TEST(!pair.told().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_full_socket_stops_nobody) {
+    Pair pair;
+    for (int i = 0; i < 10'000; ++i) pair.held->pause_accept(i % 2 == 0);
+    pair.held->stop();
+    BOOST_TEST(pair.control().word.load() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(reaped_holders_are_counted_also_when_it_turns_out_later) {
+    Pair pair;
+    pair.held->on_reaped(50, true);
+    BOOST_TEST(pair.control().reaped_seats.load() == 1U);
+    pair.held->on_reaped(51, false);
+    BOOST_TEST(pair.control().reaped_seats.load() == 1U);
+    pair.held->on_predecessor(51);
+    pair.held->on_predecessor(51);
+    pair.held->on_predecessor(52);
+    BOOST_TEST(pair.control().reaped_seats.load() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(the_newest_living_clone_is_found_and_no_stranger) {
+    Pair pair;
+    BOOST_TEST(pair.held->newest_clone() == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::pause();
+        ::_exit(0);
+    }
+    pair.worker().clone_tids[4] = static_cast<uint32_t>(child);
+    pair.worker().clone_tids[5] = static_cast<uint32_t>(::getppid());
+    pair.worker().clones = 6;
+    BOOST_TEST(pair.held->newest_clone() == child);
+    BOOST_TEST(pair.held->names_clone(child));
+    BOOST_TEST(!pair.held->names_clone(child + 1));
+    pair.worker().clones = 0xFFFFFFFF;  // not trusted as an index
+    BOOST_TEST(pair.held->newest_clone() == child);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    BOOST_TEST(pair.held->newest_clone() == 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
