@@ -14,7 +14,6 @@
 #include "daemon/base/log/line.h"
 #include "daemon/base/log/line_limit.h"
 #include "daemon/base/log/output.h"
-#include "daemon/base/text.h"
 
 namespace tcpd::log {
 
@@ -164,10 +163,8 @@ void write_limited(Level level, const char* key, fmt::string_view format, fmt::f
     if (!verdict.may_write) return;
     Text message;
     fmt::vformat_to(std::back_inserter(message), format, args);
-    if (verdict.left_out > 0) {
-        fmt::format_to(std::back_inserter(message), " ({} more like this in {})", verdict.left_out,
-                       format_elapsed(verdict.quiet_ns));
-    }
+    std::string left_out = describe_left_out(verdict);
+    message.append(left_out.data(), left_out.data() + left_out.size());
     log.logger.log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
 }
 

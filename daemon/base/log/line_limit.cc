@@ -1,6 +1,10 @@
 #include "daemon/base/log/line_limit.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+
+#include "daemon/base/text.h"
 
 namespace tcpd::log {
 
@@ -17,17 +21,20 @@ LineLimit::Verdict LineLimit::on_line(const char* key, uint64_t now_ns) {
     return verdict;
 }
 
-// Its own entry, else a free one, else the oldest, emptied.
+// Its own entry, else a free one (written at 0), else the oldest, emptied.
 LineLimit::Kind& LineLimit::kind_of(std::string_view key) {
     auto same = [key](const Kind& kind) { return kind.key == key; };
     auto own = std::find_if(kinds_.begin(), kinds_.end(), same);
     if (own != kinds_.end()) return *own;
-    auto is_older = [](const Kind& a, const Kind& b) {
-        return a.key.empty() != b.key.empty() ? a.key.empty() : a.written_ns < b.written_ns;
-    };
+    auto is_older = [](const Kind& a, const Kind& b) { return a.written_ns < b.written_ns; };
     Kind& oldest = *std::min_element(kinds_.begin(), kinds_.end(), is_older);
     oldest = {};
     return oldest;
+}
+
+std::string describe_left_out(const LineLimit::Verdict& verdict) {
+    if (verdict.left_out == 0) return {};
+    return fmt::format(" ({} more like this in {})", verdict.left_out, format_elapsed(verdict.quiet_ns));
 }
 
 }  // namespace tcpd::log

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace tcpd::log {
@@ -33,5 +34,8 @@ private:
 
     std::array<Kind, kMostKinds> kinds_{};
 };
+
+// What the next line says at its end: " (12 more like this in 41s)", or nothing.
+std::string describe_left_out(const LineLimit::Verdict& verdict);
 
 }  // namespace tcpd::log

@@ -49,6 +49,8 @@ BOOST_AUTO_TEST_CASE(the_smallest_of_all_levels_holds) {
     put("/a/b/cpu.max", "max 100000\n");
     put("/a/b/c/cpu.max", "800000 100000\n");
     BOOST_TEST(quota("0::/a/b/c\n") == 3);
+    put("/a/b/c/cpu.max", "200000 100000\n");
+    BOOST_TEST(quota("0::/a/b/c\n") == 2);
 }
 
 BOOST_AUTO_TEST_CASE(in_a_container_the_mount_is_the_group) {

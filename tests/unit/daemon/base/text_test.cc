@@ -89,6 +89,7 @@ BOOST_AUTO_TEST_CASE(a_slip_finds_its_word) {
     BOOST_TEST(nearest("worker", keys).value() == "workers");
     BOOST_TEST(nearest("lisetners", keys).value() == "listeners");
     BOOST_TEST(nearest("idel", keys).value() == "idle");
+    BOOST_TEST(nearest("on", keys).value() == "no");  // a swap is one edit, or nothing would be left of it
     BOOST_TEST(nearest("timeout", keys).value() == "timeouts");
     BOOST_TEST(nearest("workers", keys).value() == "workers");
 }
