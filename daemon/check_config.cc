@@ -31,7 +31,7 @@ std::optional<CheckedConfig> read_config(const Command& command) {
     conf::FileSource source;
     conf::Loaded loaded = conf::load(source, command.config_path);
     for (const std::string& warning : loaded.warnings)
-        fprintf(stderr, "tcpd: warning: %s\n", warning.c_str());
+        fprintf(stderr, "%s\n", warning.c_str());
     for (const conf::Problem& problem : loaded.problems) fprintf(stderr, "%s\n", problem.text().c_str());
     if (size_t count = loaded.problems.size(); count > 1)
         fprintf(stderr, "%s: %zu problems\n", command.config_path.c_str(), count);

@@ -38,6 +38,12 @@ const char* describe(conf::HandlerKind kind) {
     return "handler";
 }
 
+// A start that fails is told to whoever sits before it, too, wherever the log goes.
+void say_failure(const std::string& text, const conf::Log& settings) {
+    log::error("{}", text);
+    if (settings.output != "stderr") fmt::print(stderr, "tcpd: {}\n", text);
+}
+
 class Master : public CrewEvents, public Requests {
 public:
     Master(Options options, Loop loop, UniqueFd log_fd, uint64_t begun_ns);
@@ -69,6 +75,7 @@ private:
 
     void drain();
     void stop();
+    std::string describe_drain() const;
     std::string status();
     const char* state() const;
     void finish();
@@ -221,7 +228,7 @@ void Master::on_ready() {
 }
 
 void Master::on_start_failed(const std::string& reason) {
-    log::error("{}", reason);
+    say_failure(reason, options_.config.log);
     exit_code_ = kExitSystem;
     stop();
 }
@@ -256,11 +263,16 @@ void Master::on_int() { stop(); }
 
 void Master::drain() {
     if (crew_->is_draining() || crew_->is_stopping()) return;
-    log::info(
-        "draining: {} connections may end within {}", crew_->open_connections(),
-        options_.config.drain.stop.count() == 0 ? "any time" : format_duration(options_.config.drain.stop));
+    log::info("{}", describe_drain());
     service_->stopping();
     crew_->drain();
+}
+
+std::string Master::describe_drain() const {
+    const uint64_t open = crew_->open_connections();
+    const Duration limit = options_.config.drain.stop;
+    return fmt::format("draining: {} connection{} may end within {}", open, open == 1 ? "" : "s",
+                       limit.count() == 0 ? "any time" : format_duration(limit));
 }
 
 void Master::stop() {
@@ -280,7 +292,7 @@ void Master::on_usr1() {
 
 void Master::finish() {
     log::info("stopped");
-    for (const RequestId id : stop_requests_) control_->finish(id, "ok");
+    for (const RequestId id : stop_requests_) control_->finish(id, "stopped");
 }
 
 // -- requests
@@ -291,6 +303,7 @@ void Master::on_request(RequestId id, std::string_view verb) {
         control_->finish(id, "");
     } else if (verb == control::kStopVerb) {
         stop_requests_.push_back(id);
+        control_->print(id, describe_drain() + "\n");
         drain();
     } else {
         control_->fail(id, fmt::format("this tcpd knows no request {}", quoted(verb)));
@@ -342,9 +355,12 @@ int run(Options options) {
     if (!log_fd) return refuse(log_fd.error());
     Loop loop(ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV}));
     if (!loop) return refuse(system_error(errno, "make an event loop"));
+    const conf::Log log_settings = options.config.log;
     Master master(std::move(options), std::move(loop), std::move(*log_fd), begun_ns);
-    if (auto started = master.start(); !started) return refuse(started.error());
-    return master.serve();
+    auto started = master.start();
+    if (started) return master.serve();
+    say_failure(started.error().text(), log_settings);
+    return kExitSystem;
 }
 
 }  // namespace tcpd::master
