@@ -30,6 +30,7 @@ namespace {
 // no longer a NUL, it reads on into what was environ.
 char* title_area = nullptr;
 size_t title_bytes = 0;
+char** kept_environ = nullptr;  // libc's setenv leaves it for an array of its own
 
 // `end` moves over `text` if it begins there.
 void extend(const char*& end, const char* text) {
@@ -135,7 +136,7 @@ void keep_argv(int argc, char** argv) {
     title_bytes = static_cast<size_t>(end - argv[0]);
 
     copy_strings(argv);
-    environ = copy_environ(environ);
+    environ = kept_environ = copy_environ(environ);
     program_invocation_name = argv[0];
     const char* slash = strrchr(argv[0], '/');
     program_invocation_short_name = slash ? argv[0] + (slash - argv[0]) + 1 : argv[0];
