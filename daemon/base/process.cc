@@ -30,7 +30,8 @@ namespace {
 // no longer a NUL, it reads on into what was environ.
 char* title_area = nullptr;
 size_t title_bytes = 0;
-char** kept_environ = nullptr;  // libc's setenv leaves it for an array of its own
+// libc's setenv leaves it for an array of its own; kept so that leak checkers still find it.
+[[gnu::used]] char** kept_environ = nullptr;
 
 // `end` moves over `text` if it begins there.
 void extend(const char*& end, const char* text) {
