@@ -129,12 +129,9 @@ void Crew::on_seated(uint32_t number, const slot::Message& message) {
     if (standby != 0 && !claim(standby, number, Part::standby)) standby = 0;
     supervisor_.on_seated(number, worker, standby, monotonic_ns());
     held_[number]->repeat_replace_log();
-    if (predecessor == 0) {
-        log::info("worker {} is pid {}, its standby {}", number, worker, standby);
-    } else {
-        log::info("worker {} is pid {} now, in the place of {}; its standby is {}", number, worker,
-                  predecessor, standby);
-    }
+    const std::string next = standby == 0 ? "it has no standby" : fmt::format("its standby is {}", standby);
+    if (predecessor == 0) return log::info("worker {} is pid {}, {}", number, worker, next);
+    log::info("worker {} is pid {} now, in the place of {}; {}", number, worker, predecessor, next);
 }
 
 void Crew::on_serving(uint32_t number, pid_t worker) {
@@ -280,9 +277,9 @@ void Crew::steer() {
 
 void Crew::report_exposed(const Action& action) {
     log::error(
-        "slot {} has no standby any more: should worker {} die now, its connections are lost; it takes no "
-        "new ones "
-        "while another slot can, and is replaced once it is empty",
+        "slot {} is without a standby: should worker {} die now, its connections are lost; it takes no new "
+        "ones while "
+        "another slot can, and is replaced once it is empty",
         action.slot, action.pid);
 }
 

@@ -29,6 +29,10 @@ struct LoopEnd {
 };
 using Loop = std::unique_ptr<struct ev_loop, LoopEnd>;
 
+void pass_over(const char* signal_name, const char* meaning) {
+    log::info("{} is ignored: this tcpd can't {} yet", signal_name, meaning);
+}
+
 const char* describe(conf::HandlerKind kind) {
     switch (kind) {
         case conf::HandlerKind::echo: return "echo";
@@ -67,9 +71,11 @@ private:
     void on_int();
     void on_usr1();
     void on_chld() { crew_->reap(); }
-    void on_unserved() {
-        log::info("a signal for what tcpd does not do yet was ignored (HUP, USR2, WINCH, TTIN or TTOU)");
-    }
+    void on_hup() { pass_over("SIGHUP", "reload its config"); }
+    void on_usr2() { pass_over("SIGUSR2", "upgrade itself"); }
+    void on_winch() { pass_over("SIGWINCH", "drain and stay"); }
+    void on_ttin() { pass_over("SIGTTIN", "add a worker"); }
+    void on_ttou() { pass_over("SIGTTOU", "take a worker away"); }
     void before_sleep();
     void on_timer();
 
@@ -97,7 +103,11 @@ private:
     SignalWatcher<Master, &Master::on_int> int_;
     SignalWatcher<Master, &Master::on_usr1> usr1_;
     SignalWatcher<Master, &Master::on_chld> chld_;
-    SignalWatcher<Master, &Master::on_unserved> hup_, usr2_, winch_, ttin_, ttou_;
+    SignalWatcher<Master, &Master::on_hup> hup_;
+    SignalWatcher<Master, &Master::on_usr2> usr2_;
+    SignalWatcher<Master, &Master::on_winch> winch_;
+    SignalWatcher<Master, &Master::on_ttin> ttin_;
+    SignalWatcher<Master, &Master::on_ttou> ttou_;
     TimerWatcher<Master, &Master::on_timer> timer_;
     PrepareWatcher<Master, &Master::before_sleep> before_sleep_;
 };
@@ -217,6 +227,9 @@ void Master::report_start() {
         "connections, "
         "half as many where they are proxied",
         options_.config.worker_count(), budget_.limit, budget_.set_aside, budget_.connections);
+    if (budget_.connections == 0) {
+        log::warn("the limit of open files is too low for any connection (ulimit -n)");
+    }
 }
 
 void Master::on_ready() {

@@ -11,12 +11,12 @@
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/slot/control_message.h"
+#include "daemon/slot/layout.h"
 
 namespace tcpd::master {
 
 namespace {
 
-constexpr uint64_t kReserve = 64;   // accept and dial stop this far below the limit
 constexpr uint64_t kImagesOwn = 8;  // epoll descriptors and the like of an image
 constexpr mode_t kLogMode = 0640;
 
@@ -61,7 +61,8 @@ Result<void> check_user(const std::string& user) {
 DescriptorBudget make_budget(uint64_t limit, uint64_t addresses) {
     DescriptorBudget budget;
     budget.limit = limit;
-    budget.set_aside = std::min(limit, slot::kFirstListenFd + addresses + kImagesOwn + kReserve);
+    budget.set_aside =
+        std::min(limit, slot::kFirstListenFd + addresses + kImagesOwn + slot::kReservedDescriptors);
     budget.connections = limit - budget.set_aside;
     return budget;
 }

@@ -25,6 +25,8 @@ inline constexpr uint32_t kLargeChunkBytes = 64 * 1024;
 inline constexpr uint32_t kRecentClones = 16;
 inline constexpr uint32_t kMaxRedo = 16;
 inline constexpr uint32_t kPageBytes = 4096;
+// Accept and dial stop so far below the descriptor limit, so that a daemon at its limit can still renew.
+inline constexpr uint32_t kReservedDescriptors = 64;
 
 // Written once by the master, before any image sees it.
 struct Header {

@@ -23,9 +23,6 @@
 
 namespace tcpd::worker {
 
-// Accept and dial stop so far below the descriptor limit, so that a daemon at its limit can still renew.
-inline constexpr uint32_t kReservedDescriptors = 64;
-
 class Connections {
 public:
     Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, int memory_fd, int poller_fd);

@@ -103,7 +103,7 @@ void Listener::accept_rest_and_close(int null_fd) {
 }
 
 Listener::Step Listener::accept_one() {
-    if (connections_.open_count() + kReservedDescriptors >= place_.descriptor_limit)
+    if (connections_.open_count() + slot::kReservedDescriptors >= place_.descriptor_limit)
         return on_accept_error(EMFILE);
     connections_.journal().publish_accepting(rules_.id);
     sockaddr_storage peer;

@@ -126,6 +126,20 @@ BOOST_AUTO_TEST_CASE(an_image_finds_its_descriptors_whatever_numbers_they_had) {
     for (const int listener : nursery.given.listeners) BOOST_TEST(found(number++) == inode_of(listener));
 }
 
+BOOST_AUTO_TEST_CASE(also_where_the_numbers_of_the_list_are_free) {
+    Nursery nursery;
+    std::vector<UniqueFd> high;
+    for (const UniqueFd& file : nursery.files) {
+        high.emplace_back(::fcntl(file.get(), F_DUPFD_CLOEXEC, 200));
+    }
+    nursery.files = std::move(high);
+    nursery.give_backwards();
+    nursery.execute();
+    BOOST_TEST(inode_of(nursery.of_process("fd/4")) == inode_of(nursery.given.memory));
+    BOOST_TEST(inode_of(nursery.of_process("fd/7")) == inode_of(nursery.given.log));
+    BOOST_TEST(inode_of(nursery.of_process("fd/9")) == inode_of(nursery.given.listeners[1]));
+}
+
 BOOST_AUTO_TEST_CASE(nothing_else_is_handed_on) {
     Nursery nursery;
     nursery.give_backwards();
@@ -170,12 +184,15 @@ BOOST_AUTO_TEST_CASE(an_image_starts_with_no_signal_blocked_and_those_ignored_th
 BOOST_AUTO_TEST_CASE(the_caller_keeps_its_signals) {
     Nursery nursery;
     nursery.give_backwards();
-    sigset_t before, after;
-    ::sigprocmask(SIG_SETMASK, nullptr, &before);
+    sigset_t mine, after;
+    ::sigemptyset(&mine);
+    ::sigaddset(&mine, SIGUSR1);
+    ::sigprocmask(SIG_SETMASK, &mine, nullptr);
     nursery.execute();
-    ::sigprocmask(SIG_SETMASK, nullptr, &after);
+    ::sigemptyset(&mine);
+    ::sigprocmask(SIG_SETMASK, &mine, &after);
     for (int number = 1; number < 32; ++number) {
-        BOOST_TEST(::sigismember(&before, number) == ::sigismember(&after, number));
+        BOOST_TEST(::sigismember(&after, number) == (number == SIGUSR1 ? 1 : 0), "signal " << number);
     }
 }
 

@@ -338,6 +338,18 @@ BOOST_AUTO_TEST_CASE(a_worker_that_could_not_clone_is_exposed_and_not_replaced_i
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_slot_that_is_whole_again_is_in_service_again) {
+    Desk desk(2);
+    desk.serve_all();
+    desk.supervisor.on_death(0, 200, false, desk.now);
+    desk.conclude();
+    desk.supervisor.on_seated(0, 300, 301, desk.now);
+    desk.supervisor.on_serving(0, 300, desk.now);
+    desk.conclude();
+    BOOST_TEST(desk.did(Act::resume_accept));
+    BOOST_TEST((desk.supervisor.in_service() == std::vector<uint32_t>{0, 1}));
+}
+
 BOOST_AUTO_TEST_CASE(a_worker_in_back_off_gets_no_connections_and_no_watchdog) {
     Desk desk(2);
     desk.serve_all();
