@@ -14,7 +14,7 @@
 
 namespace tcpd::test {
 
-inline constexpr unsigned kChildSeconds = 60;
+inline constexpr unsigned kChildSeconds = 15;
 
 // Exit code, or 128 + signal; -1: no such child.
 inline int wait_exit(pid_t pid) {
@@ -55,7 +55,9 @@ public:
     pid_t pid() const { return pid_; }
     void signal(int signal_number) const { ::kill(pid_, signal_number); }
     void kill() const { signal(SIGKILL); }
+    // Killed when it takes too long: a handler may have blocked its alarm.
     int wait() {
+        if (!comes_true([this] { return is_dead(); })) kill();
         const int exit = wait_exit(pid_);
         pid_ = -1;
         return exit;
