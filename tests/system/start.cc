@@ -71,7 +71,8 @@ BOOST_AUTO_TEST_CASE(the_full_config_passes_the_check) {
     const std::string copy = directory.write("full.yaml", full.out);
     const Output again = run_tcpd({"-T", "-c", copy});
     BOOST_CHECK_EQUAL(again.exit, 0);
-    BOOST_CHECK_EQUAL(again.out, full.out);
+    // The first line is a comment that names the file.
+    BOOST_CHECK_EQUAL(again.out.substr(again.out.find('\n')), full.out.substr(full.out.find('\n')));
 }
 
 BOOST_AUTO_TEST_CASE(a_port_in_use_is_named_with_its_holder) {
