@@ -162,6 +162,14 @@ UpstreamResults FakeUpstream::results() const {
     return {accepted_, finished_, reset_, early_end_, wrong_, sent_, received_};
 }
 
+UpstreamResults FakeUpstream::settled() const {
+    wait_for("the upstream's connections to end", [&] {
+        const UpstreamResults now = results();
+        return now.ended() == now.accepted;
+    });
+    return results();
+}
+
 RefusingPort::RefusingPort() : fd_(bound(parsed("127.0.0.1:0"))) { address_ = local_address(fd_.get()); }
 
 SilentPort::SilentPort() : listener_(bound(parsed("127.0.0.1:0"))) {

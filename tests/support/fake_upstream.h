@@ -25,6 +25,8 @@ struct UpstreamOptions {
 struct UpstreamResults {
     uint64_t accepted = 0, finished = 0, reset = 0, early_end = 0, wrong = 0;
     uint64_t sent = 0, received = 0;  // also of those still open
+
+    uint64_t ended() const { return finished + reset + early_end + wrong; }
 };
 
 class FakeUpstream {
@@ -37,6 +39,8 @@ public:
     std::string text() const { return address_.text(); }
     const Address& address() const { return address_; }
     UpstreamResults results() const;
+    // Once none of its connections is open.
+    UpstreamResults settled() const;
 
 private:
     class ServerEnd;

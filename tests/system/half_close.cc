@@ -59,7 +59,7 @@ BOOST_AUTO_TEST_CASE(proxied_client_ends_first) {
         {.far = Role::source, .up_bytes = 40, .down_bytes = 4 << 20, .ends_at_once = true}, 10);
     check_nothing_in_close_wait(daemon, "front");
     BOOST_CHECK_EQUAL(sockets_towards(upstream.address().port(), kCloseWait), 0U);
-    BOOST_CHECK_EQUAL(upstream.results().finished, 20U);
+    BOOST_CHECK_EQUAL(upstream.settled().finished, 20U);
 }
 
 BOOST_AUTO_TEST_CASE(proxied_server_ends_first) {
@@ -68,8 +68,8 @@ BOOST_AUTO_TEST_CASE(proxied_server_ends_first) {
     run(daemon.address("front"),
         {.far = Role::source, .up_bytes = 4 << 20, .down_bytes = 1000, .far_ends_first = true}, 10);
     check_nothing_in_close_wait(daemon, "front");
-    BOOST_CHECK_EQUAL(upstream.results().finished, 10U);
-    BOOST_CHECK_EQUAL(upstream.results().received, 10ULL * (4 << 20));
+    BOOST_CHECK_EQUAL(upstream.settled().finished, 10U);
+    BOOST_CHECK_EQUAL(upstream.settled().received, 10ULL * (4 << 20));
 }
 
 BOOST_AUTO_TEST_CASE(both_end_at_the_same_time) {

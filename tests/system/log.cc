@@ -78,9 +78,9 @@ BOOST_AUTO_TEST_CASE(lines_outlive_their_worker) {
 }
 
 BOOST_AUTO_TEST_CASE(json_is_an_object_a_line) {
-    TestDaemon daemon(config("{level: info, format: json}"));
+    TestDaemon daemon(config("{level: info, format: json, output: $DIR/tcpd.log}"));
     one_connection(daemon);
-    const std::string path = daemon.directory() / "stderr";
+    const std::string path = daemon.directory() / "tcpd.log";
     wait_for("its line", [&] { return lines_with(path, "finished") == 1; });
     for (const std::string& line : lines_of(read_text(path))) {
         BOOST_CHECK_MESSAGE(line.starts_with("{") && line.ends_with("}"), line);

@@ -34,8 +34,8 @@ BOOST_AUTO_TEST_CASE(questions_and_answers) {
     const FakeUpstream upstream;
     TestDaemon daemon(config(upstream.text()));
     run(daemon.address("front"), {.up_bytes = 50'000, .window = 300, .piece = 300}, 100);
-    BOOST_CHECK_EQUAL(upstream.results().accepted, 100U);
-    BOOST_CHECK_EQUAL(upstream.results().wrong, 0U);
+    BOOST_CHECK_EQUAL(upstream.settled().accepted, 100U);
+    BOOST_CHECK_EQUAL(upstream.settled().wrong, 0U);
     daemon.check_nothing_lost();
 }
 
@@ -46,7 +46,7 @@ BOOST_AUTO_TEST_CASE(bulk_each_way_and_both_ways) {
     run(front, {.far = Role::sink, .up_bytes = 16 << 20, .piece = 64 * 1024}, 3);
     run(front, {.far = Role::source, .up_bytes = 100, .down_bytes = 16 << 20, .piece = 64 * 1024}, 3);
     run(front, {.far = Role::source, .up_bytes = 8 << 20, .down_bytes = 8 << 20, .ends_at_once = true}, 3);
-    const UpstreamResults results = upstream.results();
+    const UpstreamResults results = upstream.settled();
     BOOST_CHECK_EQUAL(results.received, 3ULL * (16 << 20) + 300 + 3ULL * (8 << 20));
     BOOST_CHECK_EQUAL(results.sent, 3ULL * (16 << 20) + 3ULL * (8 << 20));
     BOOST_CHECK_EQUAL(results.wrong + results.reset + results.early_end, 0U);
@@ -77,15 +77,15 @@ BOOST_AUTO_TEST_CASE(the_next_server_when_one_refuses) {
     const FakeUpstream upstream;
     TestDaemon daemon(config(refusing.text() + ", " + upstream.text() + ", 'unix:/nowhere/up.sock'"));
     run(daemon.address("front"), {.up_bytes = 1000}, 30);
-    BOOST_CHECK_EQUAL(upstream.results().finished, 30U);
+    BOOST_CHECK_EQUAL(upstream.settled().finished, 30U);
 }
 
 BOOST_AUTO_TEST_CASE(servers_take_turns) {
     const FakeUpstream first, second;
     TestDaemon daemon(config(first.text() + ", " + second.text()));
     run(daemon.address("front"), {.up_bytes = 1000}, 40);
-    BOOST_CHECK_GE(first.results().accepted, 15U);
-    BOOST_CHECK_GE(second.results().accepted, 15U);
+    BOOST_CHECK_GE(first.settled().accepted, 15U);
+    BOOST_CHECK_GE(second.settled().accepted, 15U);
 }
 
 BOOST_AUTO_TEST_CASE(the_next_server_when_one_does_not_answer) {
@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(the_next_server_when_one_does_not_answer) {
     const FakeUpstream upstream;
     TestDaemon daemon(config(silent.text() + ", " + upstream.text(), ", timeouts: {dial: 200ms}"));
     run(daemon.address("front"), {.up_bytes = 1000}, 4);
-    BOOST_CHECK_EQUAL(upstream.results().finished, 4U);
+    BOOST_CHECK_EQUAL(upstream.settled().finished, 4U);
 }
 
 BOOST_AUTO_TEST_CASE(no_server_answers) {
