@@ -69,9 +69,20 @@ void fit_descriptor_limit(const Image& image) {
     need(raise_descriptor_limit(std::min(image.birth.descriptor_limit, image.memory.record_count())));
 }
 
+// The descriptor that signals wake the loop by is opened with the first watcher that needs it. It must be
+// pristine: among the connections' numbers it would be swept, and a signal write to the client that got its
+// number.
+void open_wake_descriptor(struct ev_loop* loop) {
+    ev_async first;
+    ev_async_init(&first, [](struct ev_loop*, ev_async*, int) {});
+    ::ev_async_start(loop, &first);
+    ::ev_async_stop(loop, &first);
+}
+
 struct ev_loop* make_loop() {
     struct ev_loop* loop = ::ev_loop_new(unsigned{EVFLAG_NOENV} | unsigned{EVBACKEND_EPOLL});
     if (loop == nullptr) give_up(system_error(errno, "make an event loop"));
+    open_wake_descriptor(loop);
     return loop;
 }
 
