@@ -2,7 +2,7 @@
 
 // What no single value shows: how the parts of a configuration fit together, and whether this machine has
 // what they name. The first is pure and runs in every process; the second asks the system and runs in the
-// master (and -t) only.
+// master (and -t) only; it changes nothing there. Owns memory only: a death in here leaves nothing behind.
 
 #include "conf/draft.h"
 

@@ -9,9 +9,7 @@
 
 namespace tcpd::conf {
 
-bool Draft::set_place(const std::string& key_path, const Place& place) {
-    return places_.emplace(key_path, place).second;
-}
+void Draft::set_place(const std::string& key_path, const Place& place) { places_.emplace(key_path, place); }
 
 Place Draft::place_of(std::string key_path) const {
     for (;;) {
@@ -28,7 +26,7 @@ bool Draft::has_problem_below(std::string_view key) const {
 }
 
 void Draft::add_problem(const Place& place, std::string key_path, std::string message) {
-    if (problems_.size() > kMaxProblems) return;
+    if (is_full()) return;
     if (problems_.size() == kMaxProblems)
         message = "there is more after this (mend these first)", key_path = {};
     problems_.push_back(
@@ -47,12 +45,6 @@ std::vector<Problem> Draft::take_sorted_problems() {
     std::stable_sort(problems_.begin(), problems_.end(),
                      [&](const Problem& a, const Problem& b) { return position(a) < position(b); });
     return std::move(problems_);
-}
-
-bool Draft::may_visit(const Place& place) {
-    if (++visits_ == kMaxVisits)
-        add_problem(place, {}, "too much for one configuration (aliases multiply it)");
-    return visits_ < kMaxVisits;
 }
 
 std::string below(const std::string& key_path, std::string_view key) {

@@ -1,7 +1,7 @@
 #pragma once
 
 // A configuration while it is read: what is known so far, where each key stands, and what is wrong with it.
-// Every process, within `load` only.
+// Every process, within `load` only. Owns memory only: a death in here leaves nothing behind.
 
 #include <map>
 #include <string>
@@ -17,6 +17,7 @@ struct Place {
     Mark mark;
 };
 
+// An address that a listener is to be bound to.
 struct Bound {
     Address address;
     size_t listener;
@@ -32,9 +33,10 @@ struct Inclusion {
     bool is_plain() const { return pattern.find_first_of("*?[") == std::string::npos; }
 };
 
+// A listener that names an upstream.
 struct ProxyUse {
     size_t listener;
-    std::string upstream;
+    std::string upstream;  // its name
     std::string key_path;
     Place place;
 };
@@ -42,20 +44,22 @@ struct ProxyUse {
 class Draft {
 public:
     static constexpr size_t kMaxProblems = 1000;
-    static constexpr size_t kMaxVisits = 200'000;
 
     Config config;
     std::vector<Inclusion> inclusions;
-    std::vector<Bound> bound;       // what the listeners listen on, in order
+    std::vector<Bound> bound;       // in order
     std::vector<ProxyUse> proxies;  // resolved once all upstreams are known
     std::vector<std::string> warnings;
 
-    // Where a key stands first; true if it stood nowhere before.
-    bool set_place(const std::string& key_path, const Place& place);
+    // Where a key stands; the first place counts.
+    void set_place(const std::string& key_path, const Place& place);
     // Of the key, or of the nearest one above it that is written down; the main file if there is none.
     Place place_of(std::string key_path) const;
     bool is_written(const std::string& key_path) const { return places_.contains(key_path); }
 
+    // No more is kept: reading on makes no sense. It also bounds the work that aliases can multiply, since
+    // all that may stand in a file without a problem is counted by the grammar.
+    bool is_full() const { return problems_.size() > kMaxProblems; }
     bool has_problem_below(std::string_view key) const;
     void add_problem(const Place& place, std::string key_path, std::string message);
     void add_problem(const std::string& key_path, std::string message);
@@ -64,14 +68,11 @@ public:
 
     void begin_file(const std::string& path) { files_.push_back(path); }
     const std::vector<std::string>& files() const { return files_; }
-    // False once more was looked at than any honest configuration holds: aliases multiply what a file says.
-    bool may_visit(const Place& place);
 
 private:
     std::map<std::string, Place> places_;
     std::vector<Problem> problems_;
     std::vector<std::string> files_;
-    size_t visits_ = 0;
 };
 
 // "listeners.gateway"; a key with a dot or anything odd in it stands in quotes.

@@ -1,7 +1,8 @@
 #pragma once
 
 // From YAML to a Config: all that is wrong in one run, each with its place. Every process; the only place
-// where yaml-cpp's exceptions can arise, and they stop here. Source: tcpd.yaml(5).
+// where yaml-cpp's exceptions can arise, and they stop here. Owns memory only: a death in here leaves nothing
+// behind. Source: tcpd.yaml(5).
 
 #include <string>
 #include <string_view>

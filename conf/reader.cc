@@ -12,6 +12,8 @@ namespace tcpd::conf {
 
 namespace {
 
+constexpr size_t kMaxInclusions = 1000;
+
 // The top of a file, where no row stands.
 const Row kTop{"", Section{}, "", ""};
 
@@ -47,7 +49,6 @@ void FileReader::read_section(const Entry& section, const Target& target) {
     const Node& map = *section.value;
     for (size_t at = 0; at + 1 < map.children.size(); at += 2) {
         const Node& key = tree_.child(map, at);
-        if (!draft_.may_visit(place(key))) return;
         if (!is_plain_key(key, section.key_path)) continue;
         const std::string key_path = below(section.key_path, key.text);
         is_first(seen, key, key_path);
@@ -81,7 +82,7 @@ void FileReader::read_names(const Entry& names) {
     const Row* row = find_key(names.row->path, "NAME");
     for (size_t at = 0; at + 1 < names.value->children.size(); at += 2) {
         const Node& key = tree_.child(*names.value, at);
-        if (!draft_.may_visit(place(key))) return;
+        if (draft_.is_full()) return;
         if (!is_plain_key(key, names.key_path)) continue;
         const std::string key_path = below(names.key_path, key.text);
         if (!is_name(key, key_path)) continue;
@@ -133,9 +134,13 @@ void FileReader::read_one_or_list(const Entry& entry, const Target& target) {
     if (entry.value->kind != Node::Kind::list) return read_item(entry, target);
     if (entry.value->children.empty())
         return report(*entry.value, entry.key_path, "is an empty list (at least one entry is needed)");
+    const Addresses* addresses = std::get_if<Addresses>(&entry.row->kind);
+    const size_t most = addresses ? addresses->most : kMaxInclusions;
+    if (entry.value->children.size() > most)
+        return report(*entry.value, entry.key_path,
+                      fmt::format("has {} entries (at most {})", entry.value->children.size(), most));
     for (size_t at = 0; at < entry.value->children.size(); ++at) {
         const Node& item = tree_.child(*entry.value, at);
-        if (!draft_.may_visit(place(item))) return;
         read_item({entry.row, fmt::format("{}[{}]", entry.key_path, at), &item, &item}, target);
     }
 }

@@ -2,8 +2,9 @@
 
 // Where config text comes from: the files themselves (master, -t), or the sealed bundle that the master made
 // of them (slots, which read no file). A FileSource remembers all that was read, so that a bundle holds one
-// snapshot. The bundle is a memfd: written, then sealed against writing, growing and shrinking; close-on-exec
-// is the caller's. Source: memfd_create(2), fcntl(2) "File Sealing", glob(7).
+// snapshot. A death in here leaves a bundle unsealed that nobody else has yet. The bundle is a memfd:
+// written, then sealed against writing, growing and shrinking, close-on-exec. Source:
+// memfd_create(2), fcntl(2) "File Sealing", glob(7).
 
 #include <map>
 #include <optional>

@@ -122,7 +122,7 @@ std::string from_folder(std::string_view text, std::string_view folder) {
     constexpr std::string_view kScheme = "unix:";
     const std::string_view path =
         text.starts_with(kScheme) ? text.substr(kScheme.size()) : std::string_view();
-    if (path.empty() || path[0] == '/' || path[0] == '@') return std::string(text);
+    if (path.empty() || path[0] == '@') return std::string(text);
     return std::string(kScheme) + absolute(path, folder);
 }
 

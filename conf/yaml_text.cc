@@ -60,8 +60,8 @@ const std::array kExplanations{
     Explanation{Msg::MULTIPLE_ANCHORS, "two anchors (&...) on one value"},
     Explanation{Msg::ALIAS_CONTENT, "an alias (*...) with something beside it"},
     Explanation{Msg::TAB_IN_INDENTATION, "a tab in the indentation (use spaces)"},
-    Explanation{Msg::END_OF_MAP_FLOW, "this { is not closed, or something in it is out of place"},
-    Explanation{Msg::END_OF_SEQ_FLOW, "this [ is not closed, or something in it is out of place"},
+    Explanation{Msg::END_OF_MAP_FLOW, "a { is not closed, or something in it is out of place"},
+    Explanation{Msg::END_OF_SEQ_FLOW, "a [ is not closed, or something in it is out of place"},
     Explanation{Msg::END_OF_MAP, kMisfitAfterValue},
     Explanation{Msg::END_OF_SEQ, kMisfitAfterValue},
     Explanation{Msg::FLOW_END, "a closing bracket that closes nothing"},
@@ -83,7 +83,6 @@ const std::array kExplanations{
 
 std::optional<SyntaxProblem> find_not_text(std::string_view text) {
     Mark mark{1, 1};
-    if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
     for (size_t length = 0; !text.empty(); text.remove_prefix(length)) {
         length = utf8_character(text);
         const unsigned first = static_cast<unsigned char>(text.front());

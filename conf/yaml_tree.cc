@@ -133,11 +133,11 @@ std::optional<SyntaxProblem> build(TreeBuilder& builder, const std::string& text
 
 YamlTree YamlTree::parse(std::string text) {
     YamlTree tree;
+    strip_byte_order_mark(text);
     tree.problem_ = find_not_text(text);
     if (!tree.problem_ && text.size() > kMaxBytes)
         tree.problem_ = SyntaxProblem{{}, "larger than 1MiB, which no config file should be"};
     if (tree.problem_) return tree;
-    strip_byte_order_mark(text);
     TreeBuilder builder(tree, text);
     tree.problem_ = build(builder, text);
     return tree;

@@ -2,8 +2,8 @@
 
 // YAML text as a tree with the place of every node: the parser's events, built into one array. Duplicate keys
 // stay, an alias is the node that it names, and what could eat memory or stack (size, depth, number of nodes)
-// ends the parse. Every process. No exception of the parser leaves here, nor its wording. Source: YAML 1.2,
-// yaml-cpp's EventHandler.
+// ends the parse. Every process. No exception of the parser leaves here, nor its wording. Owns memory only: a
+// death in here leaves nothing behind. Source: YAML 1.2, yaml-cpp's EventHandler.
 
 #include <cstdint>
 #include <optional>

@@ -105,6 +105,17 @@ BOOST_AUTO_TEST_CASE(the_smallest_in_full) {
         "\nupstreams: {}                                 # where the proxy dials to, by name\n"));
 }
 
+// Other readers of YAML take a bare 9 for a number.
+BOOST_AUTO_TEST_CASE(names_are_bare_only_where_they_are_text) {
+    const std::string text = dump(load_text(R"(
+listeners: {"9": {listen: unix:/9, handler: echo}, "Null": {listen: unix:/n, handler: echo}, nil: {listen: unix:/i, handler: echo}}
+)")
+                                      .config);
+    BOOST_TEST(text.find("\n  \"9\":") != std::string::npos);
+    BOOST_TEST(text.find("\n  \"Null\":") != std::string::npos);
+    BOOST_TEST(text.find("\n  nil:") != std::string::npos);
+}
+
 // Every row that is a value, `include` excepted, whose files' content is in the dump.
 BOOST_AUTO_TEST_CASE(every_row_of_the_grammar_is_in_it) {
     const std::string text = dump(load_text(R"(

@@ -37,6 +37,7 @@ BOOST_AUTO_TEST_CASE(what_is_no_text) {
                "1:4: \"\\x00\" is a control character (is this a text file?)");
     BOOST_TEST(first("a: \xc2\x9b"
                      "31m") == "1:4: \"\\xc2\\x9b\" is a control character (is this a text file?)");
+    BOOST_TEST(first("\xef\xbb\xbf\xff") == "1:1: byte 0xff is not UTF-8 (is this a text file?)");
     BOOST_TEST(first("a: \xed\xa0\x80") == "1:4: byte 0xed is not UTF-8 (is this a text file?)");
     BOOST_TEST(first("a: caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\nb: \x01").starts_with("2:4: "));
 }
@@ -76,7 +77,7 @@ BOOST_AUTO_TEST_CASE(files_that_are_too_much_together) {
                "tcpd.yaml:1:10: include: up to \"8\" the files have more than 8MiB together\n");
 }
 
-BOOST_AUTO_TEST_CASE(aliases_that_multiply) {
+BOOST_AUTO_TEST_CASE(aliases_that_multiply, *boost::unit_test::timeout(20)) {
     std::string bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n";
     for (char name = 'b'; name < 'm'; ++name)
         bomb += std::string(1, name) + ": &" + name + " [" +
@@ -96,14 +97,6 @@ BOOST_AUTO_TEST_CASE(aliases_that_multiply) {
                "1:16: no anchor has this name (a value that begins with * needs quotes: \"*:7000\")");
 }
 
-BOOST_AUTO_TEST_CASE(visits_are_counted_over_aliases) {
-    std::string text = "x: &x [" + repeated("unix:s,", 50'000) + "]\nlisteners:\n";
-    for (int at = 0; at < 250; ++at)
-        text += "  l" + std::to_string(at) + ": {handler: echo, listen: *x, backlog: 1}\n";
-    const std::vector<Problem> problems = load_text(text).problems;
-    BOOST_TEST(problems.back().message.starts_with("there is more after this"));
-}
-
 BOOST_AUTO_TEST_CASE(problems_have_an_end) {
     std::string text;
     for (int at = 0; at < 40'000; ++at) text += "k" + std::to_string(at) + ": 1\n";
@@ -116,13 +109,15 @@ BOOST_AUTO_TEST_CASE(problems_have_an_end) {
 BOOST_AUTO_TEST_CASE(syntax_in_our_own_words) {
     BOOST_TEST(first("a:\n\tb: 1\n") == "2:3: a tab in the indentation (use spaces)");
     BOOST_TEST(first("a:\n  b: 1\n\tc: 2\n") == "3:1: a tab in the indentation (use spaces)");
-    BOOST_TEST(first("a: [1, 2\nb: 3\n") == "2:2: this [ is not closed, or something in it is out of place");
-    BOOST_TEST(first("a: {b: 1\n") == "2:1: this { is not closed, or something in it is out of place");
+    BOOST_TEST(first("a: [1, 2\nb: 3\n") == "2:2: a [ is not closed, or something in it is out of place");
+    BOOST_TEST(first("a: {b: 1\n") == "2:1: a { is not closed, or something in it is out of place");
     BOOST_TEST(first("a: 1\n] b") == "2:1: a closing bracket that closes nothing");
     BOOST_TEST(first("a: b: c\n").ends_with("a value with \": \" in it needs quotes)"));
     BOOST_TEST(first("a: 1\n  b: 2\n").starts_with("2:4: a \": \" is out of place here"));
     BOOST_TEST(first("a: \"x") == "1:6: the file ends inside of quotes");
     BOOST_TEST(first("a: \"x\nb: 1\n") == "1:4: the quote that begins here is never closed");
+    BOOST_TEST(first("\xef\xbb\xbf"
+                     "a: \"x\nb: 1\n") == "1:4: the quote that begins here is never closed");
     BOOST_TEST(first("a: &b 'x''\nb: 1\n") == "1:4: the quote that begins here is never closed");
     BOOST_TEST(first("a: \"\\q\"").find("an unknown escape after \\") == 5U);
     BOOST_TEST(first("a: \"\\xzz\"").ends_with("a \\x, \\u or \\U without its hexadecimal digits"));

@@ -85,6 +85,38 @@ BOOST_AUTO_TEST_CASE(what_is_absent_has_its_default) {
     BOOST_TEST(loaded.config.worker_count() >= 1U);
 }
 
+// As the manual promises them.
+BOOST_AUTO_TEST_CASE(the_defaults) {
+    const std::string text = dump(
+        load_text(with_listener("listen: unix:/s, handler: {proxy: u}", "upstreams: {u: {servers: unix:/u}}"))
+            .config);
+    for (const char* line : {"workers: auto",
+                             "# user: absent",
+                             "# pid_file: absent",
+                             "  stop: 30s",
+                             "  spread: true",
+                             "  level: info",
+                             "  format: text",
+                             "  output: stderr",
+                             "    initial: 100ms",
+                             "    max: 30s",
+                             "  watchdog: 10s",
+                             "    backlog: 4096",
+                             "      idle: 1m",
+                             "      interval: 10s",
+                             "      probes: 6",
+                             "      idle: 0",
+                             "      half_close: 30s",
+                             "      closing: 30s",
+                             "      slow_reader: 1m",
+                             "      connections: 0",
+                             "      output_high: 256KiB",
+                             "      output_low: 64KiB",
+                             "    balance: round_robin",
+                             "      dial: 2s"})
+        BOOST_TEST(text.find("\n" + std::string(line) + " ") != std::string::npos, line);
+}
+
 BOOST_AUTO_TEST_CASE(quotes_and_escapes_do_not_matter) {
     BOOST_TEST(problems_in("\"workers\": \"4\"\n'drain': {stop: '5s', \"spread\": \"\\x66alse\"}\n" +
                            with_listener(kFine)) == "");
@@ -152,8 +184,19 @@ a.yaml:3:1: wrkers: unknown key (did you mean workers?)
 a.yaml:5:3: listeners.a: is there already, at tcpd.yaml:2:13 (an included file adds names, it replaces none)
 a.yaml:5:40: listeners.a.handler: "eco" is not known (did you mean echo?)
 b.yaml:1:1: a file is a map of keys (listeners: ...), not a list
-c.yaml:2:1: this [ is not closed, or something in it is out of place
+c.yaml:2:1: a [ is not closed, or something in it is out of place
 )");
+}
+
+// What is missing may be in the file that could not be read.
+BOOST_AUTO_TEST_CASE(nothing_is_called_missing_while_a_file_is_unread) {
+    BOOST_TEST(
+        problems_of(load_snapshot(snapshot_of({{"tcpd.yaml", "include: a.yaml\n"}, {"a.yaml", "["}}))) ==
+        "a.yaml:1:1: a [ is not closed, or something in it is out of place\n");
+    BOOST_TEST(
+        problems_of(load_snapshot(snapshot_of(
+            {{"tcpd.yaml", "include: b.yaml\n" + with_listener("listen: unix:/s, handler: {proxy: u}")}}))) ==
+        "tcpd.yaml:1:10: include: \"b.yaml\" cannot be read: it is not in the bundle\n");
 }
 
 BOOST_AUTO_TEST_CASE(a_main_file_that_is_not_there) {

@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_bundle_holds_what_was_read) {
 
 BOOST_AUTO_TEST_CASE(a_bundle_is_sealed) {
     const Result<UniqueFd> fd = make_bundle(kSnapshot);
-    BOOST_TEST(::write(fd->get(), "x", 1) == -1);
+    BOOST_TEST(::pwrite(fd->get(), "x", 1, 0) == -1);
     BOOST_TEST(::ftruncate(fd->get(), 0) == -1);
     BOOST_TEST(::ftruncate(fd->get(), 1 << 20) == -1);
     BOOST_TEST(::fcntl(fd->get(), F_ADD_SEALS, F_SEAL_WRITE) == -1);

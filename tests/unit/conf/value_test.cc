@@ -161,10 +161,17 @@ BOOST_AUTO_TEST_CASE(addresses) {
     BOOST_TEST(listen("[~]") ==
                "tcpd.yaml:1:41: listeners.a.listen[0]: needs an address (with a [ or * in it, in quotes: "
                "\"[::1]:7000\"), not nothing\n");
-    std::string many;
-    for (int at = 0; at <= 64; ++at) many += (at ? ", 10.0.0." : "10.0.0.") + std::to_string(at) + ":1";
+    std::string many = "10.0.0.64:1";
+    for (int at = 0; at < 64; ++at) many += ", 10.0.0." + std::to_string(at) + ":1";
+    BOOST_TEST(listen("[" + many + "]") ==
+               "tcpd.yaml:1:40: listeners.a.listen: has 65 entries (at most 64)\n");
+    many.replace(0, 11, "'*:2'");
+    many.resize(many.rfind(", "));
+    many.resize(many.rfind(", "));
+    BOOST_TEST(listen("[" + many + "]") == "");
+    many += ", '*:3'";
     BOOST_TEST(
-        listen("[" + many + "]").ends_with("listeners.a.listen[64]: one address too many (at most 64)\n"));
+        listen("[" + many + "]").ends_with("listeners.a.listen[63]: one address too many (at most 64)\n"));
     BOOST_TEST(
         problems_in(
             with_listener(kFine, "upstreams: {u: {servers: [10.0.0.1:0, 'dns:db:1', {address: x}]}}")) ==
