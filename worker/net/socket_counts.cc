@@ -14,20 +14,13 @@ namespace tcpd::worker {
 
 namespace {
 
-// The kernel's enum; netinet/tcp.h, which has it for programs, does not go with linux/tcp.h.
-enum TcpState : uint8_t {
-    kEstablished = 1,
-    kSynSent,
-    kSynReceived,
-    kFinWait1,
-    kFinWait2,
-    kTimeWait,
-    kClose,
-    kCloseWait,
-    kLastAck,
-    kListen,
-    kClosing
-};
+// Of the kernel's enum; netinet/tcp.h, which has it for programs, does not go with linux/tcp.h.
+constexpr uint8_t kSynSent = 2;
+constexpr uint8_t kTimeWait = 6;
+constexpr uint8_t kClose = 7;
+constexpr uint8_t kCloseWait = 8;
+constexpr uint8_t kLastAck = 9;
+constexpr uint8_t kClosing = 11;
 
 bool has_error(int fd) {
     pollfd state{fd, 0, 0};
