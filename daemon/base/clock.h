@@ -1,8 +1,8 @@
 #pragma once
 
 // Time: monotonic for everything that is measured or waited for, wall clock for what people read.
-// Runs in every process. Deadlines in slot memory are monotonic nanoseconds, valid for as long as the machine is up.
-// Source: clock_gettime(2).
+// Runs in every process. Deadlines in slot memory are monotonic nanoseconds, valid for as long as the machine
+// is up. Source: clock_gettime(2).
 
 #include <chrono>
 #include <cstdint>

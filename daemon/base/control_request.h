@@ -1,10 +1,10 @@
 #pragma once
 
-// What `tcpd -s VERB` and the master say to each other over PID_FILE.ctl, a SEQPACKET unix socket of mode 0600.
-// A request is one message: the verb ("status", "stop"). It is answered by messages whose first byte is a ReplyKind:
-// any number of `output`, then one `done` or `failed`, which ends the conversation. End of file before that: the master
-// is gone. Both sides; nothing is owned here. Verbs may be added; the kinds of reply stay.
-// Source: unix(7).
+// What `tcpd -s VERB` and the master say to each other over PID_FILE.ctl, a SEQPACKET unix socket of mode
+// 0600. A request is one message: the verb ("status", "stop"). It is answered by messages whose first byte is
+// a ReplyKind: any number of `output`, then one `done` or `failed`, which ends the conversation. End of file
+// before that: the master is gone. Both sides; nothing is owned here. Verbs may be added; the kinds of reply
+// stay. Source: unix(7).
 
 #include <cstddef>
 #include <string>
@@ -22,7 +22,8 @@ inline constexpr size_t kMaxRequestBytes = 256;
 inline constexpr size_t kMaxReplyBytes = 32 * 1024;  // a whole message, its first byte included
 
 inline constexpr std::string_view kStatusVerb = "status";
-inline constexpr std::string_view kStopVerb = "stop";  // drains like TERM; answered when the master is about to exit
+// Drains like TERM; answered when the master is about to exit.
+inline constexpr std::string_view kStopVerb = "stop";
 
 inline std::string socket_path(std::string_view pid_file) { return std::string(pid_file) + ".ctl"; }
 

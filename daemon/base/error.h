@@ -1,9 +1,9 @@
 #pragma once
 
-// What went wrong, in words for the person who has to mend it: what was attempted, on what, why it failed, what to do.
-// Runs in every process. Set-up and control paths return Result<T>; the data path returns small enums instead.
-// An Error is logged once, where it is dealt with; a caller on the way may add one "while ..." line.
-// Source: errno(3), sysexits.h for the exit codes.
+// What went wrong, in words for the person who has to mend it: what was attempted, on what, why it failed,
+// what to do. Runs in every process. Set-up and control paths return Result<T>; the data path returns small
+// enums instead. An Error is logged once, where it is dealt with; a caller on the way may add one "while ..."
+// line. Source: errno(3), sysexits.h for the exit codes.
 
 #include <optional>
 #include <string>
@@ -41,8 +41,8 @@ struct Error {
     Error&& while_doing(std::string what) &&;
 };
 
-// An Error for the errno of a failed system call; EMFILE, ENFILE, ENOBUFS, ENOMEM become `exhausted`, EACCES and EPERM
-// `no_permission`, EADDRINUSE `in_use`, ENOENT `not_found`.
+// An Error for the errno of a failed system call; EMFILE, ENFILE, ENOBUFS, ENOMEM become `exhausted`, EACCES
+// and EPERM `no_permission`, EADDRINUSE `in_use`, ENOENT `not_found`.
 Error system_error(int sys_errno, std::string doing, std::string on = {}, std::string hint = {});
 
 // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL: faults of this machine, never to be blamed on a peer.

@@ -1,10 +1,11 @@
 #pragma once
 
-// The log of this process: spdlog behind a few functions, so that no other header pulls it in. Runs in every process;
-// a worker's lines pass through slot memory (LineBuffer), so that those not yet written outlive it.
-// A line: `2026-11-24T12:00:00.123Z info 4711/worker 0 message key=value`; json: the same as one object a line.
-// Owns no descriptor: it writes to the number it is given, which log reopening replaces underneath (dup3).
-// A full disk drops lines, counts them and says so once it can; it never blocks for good and never ends a process.
+// The log of this process: spdlog behind a few functions, so that no other header pulls it in. Runs in every
+// process; a worker's lines pass through slot memory (LineBuffer), so that those not yet written outlive it.
+// A line: `2026-11-24T12:00:00.123Z info 4711/worker 0 message key=value`; json: the same as one object a
+// line. Owns no descriptor: it writes to the number it is given, which log reopening replaces underneath
+// (dup3). A full disk drops lines, counts them and says so once it can; it never blocks for good and never
+// ends a process.
 
 #include <fmt/core.h>
 
@@ -17,8 +18,8 @@ namespace tcpd::log {
 enum class Level : uint8_t { trace, debug, info, warn, error, critical, off };
 enum class Format : uint8_t { text, json };
 
-// Where lines wait before one write takes many. Implemented over slot memory by the worker; without one, each line is
-// written at once.
+// Where lines wait before one write takes many. Implemented over slot memory by the worker; without one, each
+// line is written at once.
 class LineBuffer {
 public:
     virtual ~LineBuffer() = default;
@@ -45,7 +46,8 @@ Level level_from(std::string_view name, bool* known);
 std::string_view name_of(Level level);
 std::string_view name_of(Format format);
 
-// `key` names one kind of line (a string literal): at most one of a kind in 5 s, the next says how many were left out.
+// `key` names one kind of line (a string literal): at most one of a kind in 5 s, the next says how many were
+// left out.
 void write(Level level, fmt::string_view format, fmt::format_args args);
 void write_limited(Level level, const char* key, fmt::string_view format, fmt::format_args args);
 uint64_t dropped_lines();

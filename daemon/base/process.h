@@ -14,8 +14,8 @@
 
 namespace tcpd {
 
-// Remembers where argv and environ lie, so that a title can be written over them. Call first in main: copies the
-// strings of both, so that argv[i] and getenv stay good.
+// Remembers where argv and environ lie, so that a title can be written over them. Call first in main: copies
+// the strings of both, so that argv[i] and getenv stay good.
 void keep_argv(int argc, char** argv);
 // "tcpd: worker 0"; also the thread's name (15 bytes: "tcpd: worker 0"). Makes no allocation after keep_argv.
 void set_process_title(std::string_view title);
@@ -28,8 +28,8 @@ struct User {
 };
 Result<User> find_user(const std::string& name);
 Result<gid_t> find_group(const std::string& name);
-// Groups, gid, uid (all three of each), then no capability is left; sets PR_SET_DUMPABLE, else there is no core.
-// Without privilege it is an Error unless the process is that user already.
+// Groups, gid, uid (all three of each), then no capability is left; sets PR_SET_DUMPABLE, else there is no
+// core. Without privilege it is an Error unless the process is that user already.
 Result<void> become_user(const User& user);
 // All sets empty, ambient as well; a part of become_user, alone for a process that keeps its user.
 Result<void> drop_capabilities();

@@ -1,7 +1,7 @@
 #pragma once
 
-// Text that people write and read: durations, sizes, counts, the nearest known word. Pure; runs in every process.
-// Source: the config grammar (tcpd.yaml(5), "units").
+// Text that people write and read: durations, sizes, counts, the nearest known word. Pure; runs in every
+// process. Source: the config grammar (tcpd.yaml(5), "units").
 
 #include <cstdint>
 #include <optional>
@@ -26,14 +26,17 @@ std::string format_size(uint64_t bytes);
 // For logs: "3.2ms", "41s", "2h5m".
 std::string format_elapsed(uint64_t nanoseconds);
 
-// The candidate nearest to `word` by edit distance, if it is near enough to be a slip (at most 2, or a third of it).
-std::optional<std::string_view> nearest(std::string_view word, const std::vector<std::string_view>& candidates);
+// The candidate nearest to `word` by edit distance, if it is near enough to be a slip (at most 2, or a third
+// of it).
+std::optional<std::string_view> nearest(std::string_view word,
+                                        const std::vector<std::string_view>& candidates);
 
-// Length of the UTF-8 character that `text` begins with; 0: none, or one that is malformed, overlong or a surrogate.
+// Length of the UTF-8 character that `text` begins with; 0: none, or one that is malformed, overlong or a
+// surrogate.
 size_t utf8_character(std::string_view text);
 
-// `text` with control characters, quotes and backslashes escaped and malformed UTF-8 as \xNN, in double quotes; what
-// would be over `limit` bytes between them is cut, and "..." says so.
+// `text` with control characters, quotes and backslashes escaped and malformed UTF-8 as \xNN, in double
+// quotes; what would be over `limit` bytes between them is cut, and "..." says so.
 std::string quoted(std::string_view text, size_t limit = 200);
 
 }  // namespace tcpd

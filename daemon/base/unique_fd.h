@@ -1,9 +1,9 @@
 #pragma once
 
 // A descriptor with one owner, closed by its destructor. Runs in every process.
-// Connections are not held in one: they belong to the connection table (daemon/slot/record.h). A standby must not
-// destroy one either: it shares the worker's table, and its close would be the worker's.
-// Source: open(2), close(2).
+// Connections are not held in one: they belong to the connection table (daemon/slot/record.h). A standby must
+// not destroy one either: it shares the worker's table, and its close would be the worker's. Source: open(2),
+// close(2).
 
 #include <unistd.h>
 
