@@ -19,6 +19,10 @@ void print_how_to_go_on() {
             kDefaultConfig, kDefaultConfig);
 }
 
+void print_warnings(const std::vector<std::string>& warnings) {
+    for (const std::string& warning : warnings) fprintf(stderr, "%s\n", warning.c_str());
+}
+
 const char* plural(size_t count) { return count == 1 ? "" : "s"; }
 
 }  // namespace
@@ -30,18 +34,18 @@ std::optional<CheckedConfig> read_config(const Command& command) {
     }
     conf::FileSource source;
     conf::Loaded loaded = conf::load(source, command.config_path);
-    for (const std::string& warning : loaded.warnings)
-        fprintf(stderr, "%s\n", warning.c_str());
+    if (!loaded.problems.empty()) print_warnings(loaded.warnings);
     for (const conf::Problem& problem : loaded.problems) fprintf(stderr, "%s\n", problem.text().c_str());
     if (size_t count = loaded.problems.size(); count > 1)
         fprintf(stderr, "%s: %zu problems\n", command.config_path.c_str(), count);
     if (!loaded.problems.empty()) return {};
-    return CheckedConfig{std::move(loaded.config), source.snapshot()};
+    return CheckedConfig{std::move(loaded.config), source.snapshot(), std::move(loaded.warnings)};
 }
 
 int check_config(const Command& command) {
     auto checked = read_config(command);
     if (!checked) return kExitConfig;
+    print_warnings(checked->warnings);
     size_t listeners = checked->config.listeners.size();
     fprintf(stderr, "%s: ok (%zu listener%s)\n", command.config_path.c_str(), listeners, plural(listeners));
     return kExitFine;
@@ -50,6 +54,7 @@ int check_config(const Command& command) {
 int dump_config(const Command& command) {
     auto checked = read_config(command);
     if (!checked) return kExitConfig;
+    print_warnings(checked->warnings);
     std::string text = conf::dump(checked->config);
     bool written = fwrite(text.data(), 1, text.size(), stdout) == text.size() && fflush(stdout) == 0;
     return written ? kExitFine : kExitSystem;

@@ -5,6 +5,8 @@
 // service manager. Source: tcpd.yaml(5).
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "conf/load.h"
 #include "conf/source.h"
@@ -15,9 +17,11 @@ namespace tcpd {
 struct CheckedConfig {
     conf::Config config;
     conf::Snapshot snapshot;  // of the files it was read from
+    std::vector<std::string> warnings;
 };
 
-// Prints warnings and problems, one a line; nothing is returned if there is a problem.
+// Prints the problems, one a line; nothing is returned if there is one. Warnings are then the caller's to
+// tell.
 std::optional<CheckedConfig> read_config(const Command& command);
 
 // -t and -T; returns the exit code.

@@ -42,7 +42,8 @@ int serve(const Command& command, std::string_view argv0) {
                         .config_path = command.config_path,
                         .notify_fd = command.notify_fd,
                         .program_path = program_path(argv0, working_folder(), search ? search : ""),
-                        .log_level = command.log_level});
+                        .log_level = command.log_level,
+                        .warnings = std::move(checked->warnings)});
 }
 
 int do_task(const Command& command, std::string_view argv0) {

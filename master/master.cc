@@ -217,6 +217,7 @@ Result<void> Master::make_crew() {
 
 void Master::report_start() {
     log::info("tcpd {} starts with {}", kVersion, options_.config_path);
+    for (const std::string& warning : options_.warnings) log::warn("{}", warning);
     for (const ListeningAddress& opened : listeners_->addresses()) {
         const conf::Listener& listener = options_.config.listeners[opened.listener];
         log::info("listening on {} (listener \"{}\", {})", opened.address.text(), listener.name,

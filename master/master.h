@@ -16,6 +16,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "conf/config.h"
 #include "conf/source.h"
@@ -30,6 +31,7 @@ struct Options {
     int notify_fd = -1;
     std::string program_path;  // absolute, as started
     std::optional<log::Level> log_level;
+    std::vector<std::string> warnings;  // about config; for the log
 };
 
 // Returns the exit code.
