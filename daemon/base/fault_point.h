@@ -37,7 +37,7 @@ struct Area {
     uint32_t action;  // Action
     // Acts on the countdown-th pass, then every `every` passes; decremented by the process.
     uint32_t countdown;
-    uint32_t every;  // 0: once, then disarmed
+    uint32_t every;       // 0: once, then disarmed
     uint32_t passed[64];  // by point: how often it was passed at all
     uint32_t acted[64];   // by point
 };
