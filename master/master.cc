@@ -30,7 +30,8 @@ struct LoopEnd {
 using Loop = std::unique_ptr<struct ev_loop, LoopEnd>;
 
 void pass_over(const char* signal_name, const char* meaning) {
-    log::info("{} is ignored: this tcpd can't {} yet", signal_name, meaning);
+    log::limited(log::Level::info, signal_name, "{} is ignored: this tcpd can't {} yet", signal_name,
+                 meaning);
 }
 
 const char* describe(conf::HandlerKind kind) {

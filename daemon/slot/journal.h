@@ -4,15 +4,15 @@
 // the worker; read by its successor (worker/recovery.h). Lies in slot memory; this is a view and owns
 // nothing.
 //
-//   phase      said before            count         a successor
-//   idle                              0             re-arms the two in hand, advances them
-//   receiving  recv                   0             asks the kernel how much was taken from the source, goes
-//   on received   the bytes are handled  bytes         hands them on as if recv had just returned sending
-//   send of fresh bytes    bytes read    asks the kernel how much was given to the target, goes on flushing
-//   send of kept output    bytes asked   the same accepting  accept4                listener id   looks for
-//   descriptors without a record and adopts them dialing    socket                 0             closes
-//   descriptors without a record, dials anew redo       several words change   entries       stores them
-//   again
+//   phase      said before            count          a successor
+//   idle       -                      0              re-arms the two in hand, advances them
+//   receiving  recv                   0              asks the kernel how much was taken from the source
+//   received   bytes are handled      bytes          hands them on as if recv had just returned
+//   sending    send of fresh bytes    bytes read     asks the kernel how much was given to the target
+//   flushing   send of kept output    bytes asked    the same
+//   accepting  accept4                listener id    adopts descriptors that have no record
+//   dialing    socket                 0              closes descriptors that have no record, dials anew
+//   redo       several words change   entries        stores them again
 //
 // Order: fields, then `word` by a release store. One store is never torn, whatever kills the process between
 // two.
