@@ -249,10 +249,12 @@ Result<pid_t> Crew::execute(HeldSlot& held, uint32_t number, uint32_t image) {
 void Crew::drop_slot(uint32_t number) {
     HeldSlot& held = *held_[number];
     const uint64_t lost = retired_.take(held.memory());
-    for (uint32_t id = 0; id < names_.size(); ++id)
+    for (uint32_t id = 0; id < names_.size(); ++id) {
         counts_.open(id, number).store(0, std::memory_order_relaxed);
-    if (lost != 0)
+    }
+    if (lost != 0) {
         log::error("slot {} is gone with worker and standby: {} connections are lost", number, lost);
+    }
     held_[number].reset();
 }
 
@@ -260,14 +262,21 @@ void Crew::wake_standby(const Action& action) {
     HeldSlot* held = held_[action.slot].get();
     if (held == nullptr) return;
     held->tell_death(action.pid);
-    const pid_t standby = action.other != 0 ? action.other : held->newest_clone();
+    const pid_t standby = action.other != 0 ? action.other : unheard_clone(action.slot);
     if (Children::is_child(standby)) ::kill(standby, slot::holder_died_signal());
+}
+
+// The newest clone that slot memory names, unless it is known to be another slot's; 0: none.
+pid_t Crew::unheard_clone(uint32_t number) {
+    const pid_t pid = held_[number] ? held_[number]->newest_clone() : 0;
+    const Child* known = children_.find(pid);
+    return known == nullptr || known->slot == number ? pid : 0;
 }
 
 void Crew::kill_slot(uint32_t number) {
     for (const pid_t pid : children_.of_slot(number)) children_.send_signal(pid, number, SIGKILL);
-    const pid_t clone = held_[number] ? held_[number]->newest_clone() : 0;
-    if (clone != 0 && children_.find(clone) == nullptr) ::kill(clone, SIGKILL);
+    const pid_t clone = unheard_clone(number);
+    if (clone != 0) ::kill(clone, SIGKILL);
 }
 
 void Crew::steer() {
@@ -277,9 +286,8 @@ void Crew::steer() {
 
 void Crew::report_exposed(const Action& action) {
     log::error(
-        "slot {} is without a standby: should worker {} die now, its connections are lost; it takes no new "
-        "ones while "
-        "another slot can, and is replaced once it is empty",
+        "slot {} is without a standby: should worker {} die now, its connections are lost; "
+        "it takes no new ones while another slot can, and is replaced once it is empty",
         action.slot, action.pid);
 }
 

@@ -82,6 +82,7 @@ private:
     Result<pid_t> execute(HeldSlot& held, uint32_t number, uint32_t image);
     void drop_slot(uint32_t number);
     void wake_standby(const Action& action);
+    pid_t unheard_clone(uint32_t number);
     void kill_slot(uint32_t number);
     void end_leftovers();
     void steer();

@@ -117,8 +117,8 @@ void HeldSlot::on_reaped(pid_t pid, bool held_seat) {
 }
 
 void HeldSlot::on_predecessor(pid_t pid) {
-    if (std::erase(reaped_unseated_, pid) != 0)
-        control().reaped_seats.fetch_add(1, std::memory_order_release);
+    if (std::erase(reaped_unseated_, pid) == 0) return;
+    control().reaped_seats.fetch_add(1, std::memory_order_release);
 }
 
 bool HeldSlot::names_clone(pid_t pid) {

@@ -225,9 +225,8 @@ void Master::report_start() {
                   describe(listener.handler.kind));
     }
     log::info(
-        "{} workers, each with a standby; {} descriptors each, {} of them set aside: room for about {} "
-        "connections, "
-        "half as many where they are proxied",
+        "{} workers, each with a standby; {} descriptors each, {} of them set aside: "
+        "room for about {} connections, half as many where they are proxied",
         options_.config.worker_count(), budget_.limit, budget_.set_aside, budget_.connections);
     if (budget_.connections == 0) {
         log::warn("the limit of open files is too low for any connection (ulimit -n)");

@@ -73,9 +73,10 @@ std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& me
     std::vector<std::pair<std::string, uint64_t>> counters;
     for (size_t i = 0; i < static_cast<size_t>(slot::Phase::count); ++i) {
         const uint64_t times = read(board.recovered[i]);
-        if (times != 0)
+        if (times != 0) {
             counters.emplace_back(fmt::format("recovered {}", slot::name_of(static_cast<slot::Phase>(i))),
                                   times);
+        }
     }
     counters.insert(counters.end(), {{"orphans_adopted", read(board.orphans_adopted)},
                                      {"orphans_closed", read(board.orphans_closed)},

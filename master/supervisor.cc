@@ -191,8 +191,9 @@ void Supervisor::give_births(uint64_t now) {
 void Supervisor::note_exposed(uint64_t now) {
     for (uint32_t i = 0; i < slots(); ++i) {
         SupervisedSlot& slot = slots_[i];
-        if (slot.exposed || slot.standby != 0 || !has_worker(slot.state) || slot.exposed_due_ns > now)
+        if (slot.exposed || slot.standby != 0 || !has_worker(slot.state) || slot.exposed_due_ns > now) {
             continue;
+        }
         slot.exposed = true;
         ++slot.standbys_lost;
         slot.retire_due_ns = now + back_off(slot.failed_clones);
@@ -325,8 +326,9 @@ uint64_t Supervisor::next_wake() const {
     uint64_t wake = last_tick_ns_ + tick_ns();
     for (const SupervisedSlot& slot : slots_) {
         if (slot.state == SlotState::waiting) wake = std::min(wake, slot.birth_due_ns);
-        if (slot.state == SlotState::succeeding || slot.exposed)
+        if (slot.state == SlotState::succeeding || slot.exposed) {
             wake = std::min(wake, last_tick_ns_ + kWakeAgain);
+        }
         if (slot.aborted_ns != 0) wake = std::min(wake, slot.aborted_ns + kAbortToKill);
     }
     if (draining_ && !stopping_ && drain_end_ns_ != 0) wake = std::min(wake, drain_end_ns_ + kDrainGrace);

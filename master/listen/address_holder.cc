@@ -57,8 +57,9 @@ std::optional<Address> address_of(std::string_view text) {
     const size_t colon = text.find(':');
     if (colon != 8 && colon != 32) return std::nullopt;
     uint32_t words[4] = {};
-    for (size_t i = 0; i < colon / 8; ++i)
+    for (size_t i = 0; i < colon / 8; ++i) {
         words[i] = static_cast<uint32_t>(number_of(text.substr(8 * i, 8), 16));
+    }
     const auto port = static_cast<uint16_t>(number_of(text.substr(colon + 1), 16));
     if (colon == 8) {
         sockaddr_in four{};

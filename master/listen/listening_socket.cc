@@ -147,8 +147,9 @@ Look look_at(const Address& address) {
     if (!S_ISSOCK(status.st_mode)) return {Found::no_socket, std::nullopt};
     const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return {Found::failed, std::nullopt, errno};
-    if (::connect(fd.get(), address.get(), address.length()) == 0)
+    if (::connect(fd.get(), address.get(), address.length()) == 0) {
         return {Found::live, listener_behind(fd.get())};
+    }
     switch (errno) {
         case ECONNREFUSED: return {Found::stale, std::nullopt};
         case ENOENT: return {Found::nothing, std::nullopt};

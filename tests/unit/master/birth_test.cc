@@ -126,20 +126,6 @@ BOOST_AUTO_TEST_CASE(an_image_finds_its_descriptors_whatever_numbers_they_had) {
     for (const int listener : nursery.given.listeners) BOOST_TEST(found(number++) == inode_of(listener));
 }
 
-BOOST_AUTO_TEST_CASE(also_where_the_numbers_of_the_list_are_free) {
-    Nursery nursery;
-    std::vector<UniqueFd> high;
-    for (const UniqueFd& file : nursery.files) {
-        high.emplace_back(::fcntl(file.get(), F_DUPFD_CLOEXEC, 200));
-    }
-    nursery.files = std::move(high);
-    nursery.give_backwards();
-    nursery.execute();
-    BOOST_TEST(inode_of(nursery.of_process("fd/4")) == inode_of(nursery.given.memory));
-    BOOST_TEST(inode_of(nursery.of_process("fd/7")) == inode_of(nursery.given.log));
-    BOOST_TEST(inode_of(nursery.of_process("fd/9")) == inode_of(nursery.given.listeners[1]));
-}
-
 BOOST_AUTO_TEST_CASE(nothing_else_is_handed_on) {
     Nursery nursery;
     nursery.give_backwards();

@@ -1,6 +1,7 @@
 #include "master/listen/listeners.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -103,10 +104,11 @@ BOOST_AUTO_TEST_CASE(accepted_sockets_inherit_what_was_set) {
 }
 
 BOOST_AUTO_TEST_CASE(six_is_six_only) {
-    const Listeners opened = open(config({listener("echo", {"[::1]:0"})}), 2);
+    const Listeners opened = open(config({listener("echo", {"[::]:0"})}), 2);
     const ListeningAddress& address = opened.addresses().front();
     BOOST_TEST(option(address.socket_of(1), IPPROTO_IPV6, IPV6_V6ONLY) == 1);
-    BOOST_TEST(can_connect(address.address));
+    BOOST_TEST(can_connect(*Address::parse(fmt::format("[::1]:{}", address.address.port()), false)));
+    BOOST_TEST(!can_connect(*Address::parse(fmt::format("127.0.0.1:{}", address.address.port()), false)));
 }
 
 BOOST_AUTO_TEST_CASE(a_slot_gets_its_own_tcp_sockets_and_the_common_unix_socket) {
