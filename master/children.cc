@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "daemon/base/process.h"
+#include "daemon/slot/control_message.h"
 
 namespace tcpd::master {
 
@@ -35,7 +36,10 @@ int wait_for(idtype_t kind, pid_t pid, siginfo_t& info, int flags) {
 
 bool Death::is_clean() const { return code == CLD_EXITED && status == 0; }
 
-std::string Death::text() const { return describe_exit(code, status); }
+std::string Death::text() const {
+    if (code == CLD_EXITED && status == slot::kExitLeftSeat) return "left its seat, told by SIGTERM";
+    return describe_exit(code, status);
+}
 
 std::string describe(const Child& child) { return fmt::format("{} {}", name_of(child.part), child.slot); }
 

@@ -1,9 +1,12 @@
 #include "worker/sandbox.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/audit.h>
+#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +15,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <iterator>
 
 #include "daemon/base/process.h"
@@ -54,6 +59,14 @@ constexpr uint32_t kFirstArgument = offsetof(seccomp_data, args);  // its low ha
 struct LandlockRuleset {
     uint64_t handled_access_fs, handled_access_net, scoped;
 };
+struct LandlockPathBeneath {
+    uint64_t allowed_access;
+    int32_t parent_fd;
+} __attribute__((packed));
+constexpr int kLandlockPathBeneath = 1;
+// What a dump does: it makes a new file, after it has removed the old one.
+constexpr uint64_t kCoreFileRights =
+    LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE;
 constexpr uint64_t kScopes =
     3;  // abstract unix sockets and signals: to other processes than worker and standby
 // Rights over files that each ABI knows: 13 at first, then refer, truncate and ioctl on devices.
@@ -118,6 +131,24 @@ Program clone_verdict() {
     return verdict;
 }
 
+// Empty: no core file is wanted, or none could be made anyway.
+std::string wanted_core_directory() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_CORE, &limit) != 0 || limit.rlim_cur == 0) return {};
+    std::string pattern;
+    std::getline(std::ifstream("/proc/sys/kernel/core_pattern"), pattern);
+    std::string directory = core_directory(pattern);
+    std::error_code unknown;
+    if (directory == ".") directory = std::filesystem::current_path(unknown);
+    return ::access(directory.c_str(), W_OK) == 0 ? directory : std::string();
+}
+
+bool let_write_below(int ruleset, const std::string& directory) {
+    const UniqueFd parent(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const LandlockPathBeneath rule{kCoreFileRights, parent.get()};
+    return ::syscall(SYS_landlock_add_rule, ruleset, kLandlockPathBeneath, &rule, 0U) == 0;
+}
+
 std::string enter_landlock() {
     const long abi =
         ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1U);  // LANDLOCK_CREATE_RULESET_VERSION
@@ -127,9 +158,12 @@ std::string enter_landlock() {
     ruleset.handled_access_fs = (uint64_t{1} << kFileRights[known]) - 1;
     if (abi >= 6) ruleset.scoped = kScopes;
     const UniqueFd fd(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0U)));
+    const std::string cores = fd ? wanted_core_directory() : std::string();
+    const bool has_cores = !cores.empty() && let_write_below(fd.get(), cores);
     if (!fd || ::syscall(SYS_landlock_restrict_self, fd.get(), 0U) != 0)
         return fmt::format("no landlock ({})", std::strerror(errno));
-    return fmt::format("landlock (ABI {})", abi);
+    if (!has_cores) return fmt::format("landlock (ABI {})", abi);
+    return fmt::format("landlock (ABI {}; core files may be made below \"{}\")", abi, cores);
 }
 
 // Without SPEC_ALLOW, kernels before 5.16 switch the processor's speculation off for a process with a filter.
@@ -143,6 +177,14 @@ std::string enter_seccomp() {
 }
 
 }  // namespace
+
+std::string core_directory(std::string_view pattern) {
+    if (pattern.empty() || pattern.front() == '|' || pattern.front() == '@') return {};
+    const std::string_view fixed = pattern.substr(0, pattern.find('%'));
+    const size_t slash = fixed.rfind('/');
+    if (slash == std::string_view::npos) return ".";
+    return std::string(slash == 0 ? "/" : fixed.substr(0, slash));
+}
 
 std::vector<sock_filter> make_call_filter() {
     Program program;

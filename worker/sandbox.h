@@ -12,12 +12,17 @@
 #include <linux/filter.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tcpd::worker {
 
 // "landlock (ABI 7), seccomp (57 calls denied), no capabilities", or what is missing and why.
 std::string enter_sandbox();
+
+// Below which the kernel puts core files for this core_pattern; "." for a relative one, nothing for a
+// program. Pure.
+std::string core_directory(std::string_view pattern);
 
 // The filter's program; pure.
 std::vector<sock_filter> make_call_filter();

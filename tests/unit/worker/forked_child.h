@@ -41,8 +41,10 @@ public:
     template <typename Body>
     explicit ForkedChild(Body body) : pid_(::fork()) {
         if (pid_ != 0) return;
-        constexpr rlimit kNoCore{0, 0};
-        ::setrlimit(RLIMIT_CORE, &kNoCore);
+        rlimit core{};
+        ::getrlimit(RLIMIT_CORE, &core);
+        core.rlim_cur = 0;
+        ::setrlimit(RLIMIT_CORE, &core);
         for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) ::signal(fault, SIG_DFL);
         ::alarm(kChildSeconds);
         ::_exit(body());

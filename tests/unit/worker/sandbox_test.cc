@@ -12,6 +12,8 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "tests/unit/worker/forked_child.h"
@@ -66,7 +68,38 @@ BOOST_AUTO_TEST_CASE(no_file_opens_by_name) {
     BOOST_TEST(open_error("/etc/passwd", O_RDONLY) == EACCES);
     BOOST_TEST(open_error("/", O_RDONLY | O_DIRECTORY) == EACCES);
     BOOST_TEST(open_error("/dev/null", O_WRONLY) == EACCES);
-    BOOST_TEST(open_error("/tmp/tcpd-sandbox-test", O_WRONLY | O_CREAT) == EACCES);
+    BOOST_TEST(open_error("tcpd-sandbox-test", O_WRONLY | O_CREAT) == EACCES);
+}
+
+BOOST_AUTO_TEST_CASE(core_files_go_where_the_pattern_says) {
+    BOOST_TEST(core_directory("core") == ".");
+    BOOST_TEST(core_directory("core.%p") == ".");
+    BOOST_TEST(core_directory("/core") == "/");
+    BOOST_TEST(core_directory("/var/cores/core") == "/var/cores");
+    BOOST_TEST(core_directory("/var/%e/core/%p") == "/var");
+    BOOST_TEST(core_directory("%e/core") == ".");
+    BOOST_TEST(core_directory("|/usr/lib/systemd/systemd-coredump %P") == "");
+    BOOST_TEST(core_directory("@/run/coredump.socket") == "");
+    BOOST_TEST(core_directory("") == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_core_is_dumped_where_one_is_wanted) {
+    std::string pattern;
+    std::getline(std::ifstream("/proc/sys/kernel/core_pattern"), pattern);
+    rlimit limit{};
+    ::getrlimit(RLIMIT_CORE, &limit);
+    if (core_directory(pattern) != "." || limit.rlim_max < 1 << 20) return;
+    char directory[] = "/tmp/tcpd-core-XXXXXX";
+    BOOST_REQUIRE(::mkdtemp(directory) != nullptr);
+    ForkedChild child([&] {
+        limit.rlim_cur = 1 << 20;
+        if (::chdir(directory) != 0 || ::setrlimit(RLIMIT_CORE, &limit) != 0) return 1;
+        enter_sandbox();
+        ::raise(SIGSEGV);
+        return 2;
+    });
+    BOOST_TEST(child.wait() == 128 + SIGSEGV);
+    BOOST_TEST(std::filesystem::remove_all(directory) == 2U);
 }
 
 BOOST_AUTO_TEST_CASE(no_program_is_executed) {
