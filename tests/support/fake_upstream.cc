@@ -170,6 +170,8 @@ UpstreamResults FakeUpstream::settled() const {
     return results();
 }
 
+uint16_t free_port() { return local_address(bound(parsed("127.0.0.1:0")).get()).port(); }
+
 RefusingPort::RefusingPort() : fd_(bound(parsed("127.0.0.1:0"))) { address_ = local_address(fd_.get()); }
 
 SilentPort::SilentPort() : listener_(bound(parsed("127.0.0.1:0"))) {

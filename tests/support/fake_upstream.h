@@ -57,6 +57,9 @@ private:
     std::thread thread_;
 };
 
+// A TCP port of this machine that was free just now, for a program that cannot choose one by itself.
+uint16_t free_port();
+
 // A TCP port of this machine that nothing listens on: dialling it is refused. Held, so that nobody else gets
 // it.
 class RefusingPort {
