@@ -88,10 +88,12 @@ BOOST_AUTO_TEST_CASE(an_urgent_byte_and_an_end_of_input_do_not_falsify_the_books
     succeed();
     worker->turn();
     std::string all;
-    for (std::string part = read_now(e.client.get()); !part.empty() && part != "EOF"; part = read_now(e.client.get()))
+    for (std::string part = read_now(e.client.get()); !part.empty() && part != "EOF";
+         part = read_now(e.client.get()))
         all += part;
     BOOST_TEST(all == "!hello");
-    BOOST_TEST(memory.scoreboard().listeners[0].closed[static_cast<size_t>(slot::CloseReason::finished)] == 1u);
+    BOOST_TEST(memory.scoreboard().listeners[0].closed[static_cast<size_t>(slot::CloseReason::finished)] ==
+               1u);
 }
 
 BOOST_AUTO_TEST_CASE(more_than_was_asked_for_is_not_believed) {
@@ -148,7 +150,9 @@ BOOST_AUTO_TEST_CASE(three_deaths_without_progress_end_the_connection_in_hand_al
     succeed();
     BOOST_TEST(!at(e.server));
     BOOST_TEST(bool(at(other.server)));
-    BOOST_TEST(memory.scoreboard().listeners[0].closed[static_cast<size_t>(slot::CloseReason::stuck_recovery)] == 1u);
+    BOOST_TEST(
+        memory.scoreboard().listeners[0].closed[static_cast<size_t>(slot::CloseReason::stuck_recovery)] ==
+        1u);
 }
 
 BOOST_AUTO_TEST_CASE(unsent_output_over_several_chunks_outlives_its_worker) {
@@ -173,7 +177,8 @@ BOOST_AUTO_TEST_CASE(unsent_output_over_several_chunks_outlives_its_worker) {
     BOOST_TEST(lost() == 0u);
 }
 
-// Every field of a record, one bit after another: whatever it then says, adoption neither crashes nor touches others.
+// Every field of a record, one bit after another: whatever it then says, adoption neither crashes nor touches
+// others.
 BOOST_AUTO_TEST_CASE(a_record_with_any_bit_changed_harms_itself_alone) {
     for (size_t bit = 0; bit < sizeof(slot::Record) * 8; ++bit) {
         Ends other = echo_client();
@@ -201,12 +206,14 @@ BOOST_AUTO_TEST_CASE(random_rubbish_in_the_whole_table_is_closed_not_followed) {
             if (fd % 5 == 0) memory.records()[fd].out = uint64_t{static_cast<uint32_t>(fd)} << 32 | 7;
         }
         for (slot::ChunkId id = 1; id < 1000; ++id)
-            memory.chunk_links()[id] = {static_cast<uint64_t>(std::rand() % 1200), static_cast<uint64_t>(std::rand())};
+            memory.chunk_links()[id] = {static_cast<uint64_t>(std::rand() % 1200),
+                                        static_cast<uint64_t>(std::rand())};
         memory.worker_control().high_fd.store(200);
         succeed();
         BOOST_REQUIRE(worker->connections.open_count() == 0u);
         const auto& counters = memory.scoreboard().listeners[0];
-        for (size_t i = slot::kReasons; i < std::size(counters.closed); ++i) BOOST_REQUIRE(counters.closed[i] == 0u);
+        for (size_t i = slot::kReasons; i < std::size(counters.closed); ++i)
+            BOOST_REQUIRE(counters.closed[i] == 0u);
         BOOST_REQUIRE(counters.refused[5] == 0u);
     }
 }

@@ -1,7 +1,7 @@
 #pragma once
 
-// A slot without processes: memory, an epoll set, one echo and one proxy listener's rules, TCP connections over loopback.
-// What a successor does is tried by making a second Connections over the same memory.
+// A slot without processes: memory, an epoll set, one echo and one proxy listener's rules, TCP connections
+// over loopback. What a successor does is tried by making a second Connections over the same memory.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -47,11 +47,14 @@ struct Seated {
         rules[id].counters = &memory.scoreboard().listeners[id];
         connections.set_rules(&rules[id]);
     }
-    void adopt(bool first = false) { Recovery(connections, counts_, listeners).adopt(first, slot::Cause::crash); }
+    void adopt(bool first = false) {
+        Recovery(connections, counts_, listeners).adopt(first, slot::Cause::crash);
+    }
     // Handles events until there are none.
     void turn() {
         epoll_event events[64];
-        for (int n = connections.poller().poll(events, 64); n > 0; n = connections.poller().poll(events, 64)) {
+        for (int n = connections.poller().poll(events, 64); n > 0;
+             n = connections.poller().poll(events, 64)) {
             for (int i = 0; i < n; ++i) connections.on_event(events[i]);
         }
     }

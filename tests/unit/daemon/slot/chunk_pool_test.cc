@@ -9,7 +9,9 @@ namespace tcpd::slot {
 
 namespace {
 struct Pool {
-    Pool() : fd(std::move(*SlotMemory::create({0, 100}))), memory(std::move(*SlotMemory::map(fd.get(), kWorker))) {}
+    Pool()
+        : fd(std::move(*SlotMemory::create({0, 100}))),
+          memory(std::move(*SlotMemory::map(fd.get(), kWorker))) {}
     static constexpr auto kWorker = SlotMemory::Access::worker;
     int64_t blocks() const {
         struct stat status {};

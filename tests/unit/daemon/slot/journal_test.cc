@@ -58,8 +58,8 @@ BOOST_AUTO_TEST_CASE(a_redo_log_that_points_elsewhere_changes_nothing) {
     Journal journal(memory);
     JournalPage& page = memory.journal();
     const Header& h = memory.header();
-    for (const uint64_t bad : {uint64_t{0}, h.records_at + 4, h.records_at + 64 * sizeof(Record), h.master_control_at,
-                               memory.bytes() - 8, ~uint64_t{0} - 7}) {
+    for (const uint64_t bad : {uint64_t{0}, h.records_at + 4, h.records_at + 64 * sizeof(Record),
+                               h.master_control_at, memory.bytes() - 8, ~uint64_t{0} - 7}) {
         page.redo[0] = {memory.offset_of(&memory.records()[5].received), 100};
         page.redo[1] = {bad, 1};
         page.word.store(JournalWord{Phase::redo, 2}.pack());
