@@ -113,9 +113,8 @@ void Service::run() {
     heartbeat_.start_every(heartbeat_seconds());
     term_.start(SIGTERM);
     before_sleep_.start();
-    if (image_.memory.master_control().accept_paused.load() == 0) {
-        for (const auto& listener : listeners_) listener->start();
-    }
+    const bool paused = image_.memory.master_control().accept_paused.load() != 0;
+    for (const auto& listener : listeners_) paused ? listener->stop() : listener->start();
     auto& control = image_.memory.worker_control();
     if (image_.holder.is_first) control.service_started_ns.store(monotonic_ns());
     control.seat_state.store(static_cast<uint32_t>(SeatState::serving), std::memory_order_release);
@@ -142,10 +141,13 @@ void Service::on_heartbeat() {
     beat();
 }
 
-// Stays in our own set while it has something to give, so that a batch costs one epoll_wait.
+// Stays in our own set while it has something to give, so that a batch costs one epoll_wait. Whether it pays to look
+// once more shows in the last few looks: where they came back empty, most are left out.
 void Service::on_connections_ready() {
     for (int round = 0; round < kMostRounds; ++round) {
+        if (round > 0 && !stay_.is_worth_a_look()) break;
         const int count = connections_.poller().poll(events_.data(), static_cast<int>(events_.size()));
+        if (round > 0) stay_.note(count > 0);
         if (count == 0) break;
         connections_.set_now(monotonic_ns());
         beat();

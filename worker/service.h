@@ -1,7 +1,7 @@
 #pragma once
 
 // A worker at work: adopts what is in the slot, then runs the loop until its end. One libev loop: our own
-// epoll set is one watcher of it, beside timers, signals, listening sockets and the control socket. Owns
+// epoll set is one watcher of it, beside timers, signals and the control socket. Owns
 // nothing that outlives the process; the loop is the image's. Worker only. If it dies, the standby's image
 // begins here again with the same slot memory.
 
@@ -20,6 +20,18 @@
 #include "worker/net/listener.h"
 
 namespace tcpd::worker {
+
+// Is one more look into our own epoll set likely to find something?
+class StayingPower {
+public:
+    bool is_worth_a_look() { return credit_ > 0 || ++left_out_ % 16 == 0; }
+    void note(bool found) { credit_ = found ? kMost : credit_ - 1 < 0 ? 0 : credit_ - 1; }
+
+private:
+    static constexpr int kMost = 3;
+    int credit_ = kMost;
+    unsigned left_out_ = 0;
+};
 
 class Service {
 public:
@@ -59,6 +71,7 @@ private:
     std::vector<std::unique_ptr<Rules>> rules_;
     std::vector<std::unique_ptr<Listener>> listeners_;
     std::array<epoll_event, 256> events_;
+    StayingPower stay_;
     bool draining_ = false;
     uint64_t drain_end_ns_ = 0;
     uint32_t swept_to_ = 0;

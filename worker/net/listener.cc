@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "daemon/base/clock.h"
 #include "daemon/base/error.h"
 #include "daemon/base/fault_point.h"
 #include "daemon/base/log.h"
@@ -47,30 +46,25 @@ Listener::Listener(struct ev_loop* loop, Connections& connections, slot::SharedC
       counts_(counts),
       rules_(rules),
       place_(place),
-      acceptable_(loop, this),
       pause_(loop, this) {}
 
+// EPOLLEXCLUSIVE allows no change of what a predecessor registered, hence remove first.
 void Listener::start() {
     if (closed_) return;
     started_ = true;
-    if (!place_.is_unix) return acceptable_.start(place_.fd);
-    const PollTag tag{place_.fd, kListenerGeneration};
-    connections_.poller().remove(
-        place_.fd);  // EPOLLEXCLUSIVE allows no change of what a predecessor registered
-    connections_.poller().add(tag, EPOLLIN | EPOLLEXCLUSIVE);
+    connections_.poller().remove(place_.fd);
+    const uint32_t exclusive = place_.is_unix ? static_cast<uint32_t>(EPOLLEXCLUSIVE) : 0;
+    connections_.poller().add({place_.fd, kListenerGeneration}, EPOLLIN | exclusive);
 }
 
 void Listener::stop() {
-    if (!started_) return;
     started_ = false;
     pause_.stop();
-    acceptable_.stop();
-    if (place_.is_unix) connections_.poller().remove(place_.fd);
+    connections_.poller().remove(place_.fd);
 }
 
 void Listener::pause(double seconds) {
-    acceptable_.stop();
-    if (place_.is_unix) connections_.poller().remove(place_.fd);
+    connections_.poller().remove(place_.fd);
     pause_.start_once(seconds);
 }
 
@@ -78,7 +72,6 @@ void Listener::on_pause_over() { start(); }
 
 void Listener::on_acceptable() {
     if (!started_) return;
-    connections_.set_now(monotonic_ns());
     for (int i = 0; i < kMostOfABatch; ++i) {
         const Step step = accept_one();
         if (step == Step::empty || step == Step::paused) break;

@@ -1,11 +1,11 @@
 #pragma once
 
-// A listening socket of this slot: accepts in batches and makes records. TCP sockets are this slot's own and
-// watched by libev; a unix socket is shared by all slots and lies in our own epoll set, exclusively. Accept
-// errors never stop it for good: local faults pause it on a timer. Options of accepted sockets are inherited
-// from the listening one, which the master has set. Borrows the descriptor. Worker only. If the process dies
-// between accept4 and the record, the journal says so and the successor looks for the orphan. Source:
-// accept(2), "Error handling"; epoll_ctl(2), EPOLLEXCLUSIVE; unix(7).
+// A listening socket of this slot: accepts in batches and makes records. It lies in our own epoll set, so that a
+// batch of new connections costs no turn of libev's; a TCP socket is this slot's own, a unix socket is shared by
+// all slots and waited for exclusively. Accept errors never stop it for good: local faults pause it on a timer.
+// Options of accepted sockets are inherited from the listening one, which the master has set. Borrows the
+// descriptor. Worker only. If the process dies between accept4 and the record, the journal says so and the
+// successor looks for the orphan. Source: accept(2), "Error handling"; epoll_ctl(2), EPOLLEXCLUSIVE; unix(7).
 
 #include <cstdint>
 
@@ -59,7 +59,6 @@ private:
     ListenerPlace place_;
     bool started_ = false;
     bool closed_ = false;
-    IoWatcher<Listener, &Listener::on_acceptable> acceptable_;
     TimerWatcher<Listener, &Listener::on_pause_over> pause_;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// Our own epoll set: connections, level-triggered, and unix listening sockets. The epoll descriptor lies in
+// Our own epoll set: connections, level-triggered, and listening sockets. The epoll descriptor lies in
 // the slot's table, so a successor finds descriptor and registrations and goes on; it is one ev_io of the
 // worker's libev loop. Each registration carries descriptor and record generation, so that an event for a
 // connection that has ended since, or that is another one by now, is noticed. Borrows the descriptor. Worker
