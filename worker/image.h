@@ -23,14 +23,13 @@ namespace tcpd::worker {
 
 // The process that holds the seat, and how it came to it; set when the seat is taken.
 struct Holder {
-    bool is_first = true;            // of this image: nobody served with it before
-    pid_t pid = 0;                   // also the loop's thread id
-    pid_t standby_pid = 0;           // 0: the clone failed
-    pid_t predecessor_pid = 0;       // who cloned this process; 0: nobody
-    uint32_t predecessor_fault = 0;  // signal whose handler gave the predecessor's seat away; 0: none
-    int clone_errno = 0;             // why there is no standby
-    Duration wait{0};                // before it serves: its predecessor's life was short
-    uint64_t seat_taken_ns = 0;      // monotonic
+    bool is_first = true;        // of this image: nobody served with it before
+    pid_t pid = 0;               // also the loop's thread id
+    pid_t standby_pid = 0;       // 0: the clone failed
+    pid_t predecessor_pid = 0;   // who cloned this process; 0: nobody
+    int clone_errno = 0;         // why there is no standby
+    Duration wait{0};            // before it serves: its predecessor's life was short
+    uint64_t seat_taken_ns = 0;  // monotonic
 };
 
 struct Image {
