@@ -37,7 +37,7 @@ Recovery::Recovery(Connections& connections, slot::SharedCounts& counts,
 void Recovery::adopt(bool first, slot::Cause cause) {
     cause_ = cause;
     FAULT_POINT(adopt_before);
-    const JournalWord word = begin();
+    const JournalWord word = begin(first);
     Found found = scan();
     settle_receive_chunk();
     connections_.chunks().rebuild();
@@ -55,10 +55,10 @@ void Recovery::adopt(bool first, slot::Cause cause) {
 }
 
 // The redo log first: until it is applied, records may disagree with each other.
-JournalWord Recovery::begin() {
+JournalWord Recovery::begin(bool first) {
     const JournalWord word = connections_.journal().word();
     auto& recovered = connections_.memory().scoreboard().recovered;
-    if (word.phase < Phase::count) ++recovered[static_cast<size_t>(word.phase)];
+    if (!first && word.phase < Phase::count) ++recovered[static_cast<size_t>(word.phase)];
     page_.recovery_tries = word.pack() == page_.last_word ? page_.recovery_tries + 1 : 1;
     page_.last_word = word.pack();
     if (word.phase != Phase::redo) return word;

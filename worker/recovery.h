@@ -30,7 +30,7 @@ private:
         uint64_t open[slot::kMaxListeners] = {};
     };
 
-    slot::JournalWord begin();
+    slot::JournalWord begin(bool first);
     Found scan();
     void check(Connection c, Found& found);
     bool is_sound(Connection c) const;

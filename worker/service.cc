@@ -141,8 +141,8 @@ void Service::on_heartbeat() {
     beat();
 }
 
-// Stays in our own set while it has something to give, so that a batch costs one epoll_wait. Whether it pays to look
-// once more shows in the last few looks: where they came back empty, most are left out.
+// Stays in our own set while it has something to give, so that a batch costs one epoll_wait. Whether it pays
+// to look once more shows in the last few looks: where they came back empty, most are left out.
 void Service::on_connections_ready() {
     for (int round = 0; round < kMostRounds; ++round) {
         if (round > 0 && !stay_.is_worth_a_look()) break;
@@ -153,7 +153,19 @@ void Service::on_connections_ready() {
         beat();
         for (int i = 0; i < count; ++i) dispatch(events_[static_cast<size_t>(i)]);
     }
+    if (connections_.needs_new_poller()) replace_poller();
     FAULT_POINT(loop_idle);
+}
+
+void Service::replace_poller() {
+    const int fresh = epoll_create1(EPOLL_CLOEXEC);
+    if (fresh < 0) return;  // the next stale event tries again
+    log::warn("the epoll set holds files that are not this slot's any more; it is made anew");
+    dup3(fresh, image_.poller_fd, O_CLOEXEC);
+    close(fresh);
+    connections_.watch_all_anew();
+    for (const auto& listener : listeners_) listener->restart();
+    connections_ready_.start(image_.poller_fd);
 }
 
 void Service::dispatch(const epoll_event& event) {

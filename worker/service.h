@@ -45,6 +45,7 @@ private:
     void adopt();
 
     void on_connections_ready();
+    void replace_poller();
     void on_control();
     void on_message(const slot::Received& received);
     void on_tick();

@@ -63,11 +63,13 @@ void Connections::on_event(const epoll_event& event) {
     c.set(slot::kUnregistered);
 }
 
-// An event for a connection that is no more: usually told in the same batch in which it ended. Where another
-// process still holds the file (a core dump), the registration outlives our close unless it is removed.
+// An event for a connection that is no more is usual in the round in which it ended. In a later one, another
+// process still holds the file, so that its registration outlived our close, and no descriptor is left to
+// remove it by.
 void Connections::on_stale_event(PollTag tag) {
     ++memory_.scoreboard().stale_events;
     if (!at(tag.fd)) poller_.remove(tag.fd);
+    if (!ended_in_round_) needs_new_poller_ = true;
 }
 
 void Connections::on_readable(Connection c) {

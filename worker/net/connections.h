@@ -32,7 +32,9 @@ public:
     const Rules* rules_of(uint32_t listener) const {
         return listener < slot::kMaxListeners ? rules_[listener] : nullptr;
     }
+    // At the begin of each round of events, and wherever else time may have passed.
     void set_now(uint64_t monotonic_nanoseconds) {
+        ended_in_round_ = false;
         now_ns_ = monotonic_nanoseconds;
         now_ = slot::to_tick(monotonic_nanoseconds);
     }
@@ -82,6 +84,11 @@ public:
     void publish_dial_done(Connection dialled, Connection client);
     void watch(Connection c);
     void update_interest(Connection c);
+    // The epoll set tells of a file that is no longer ours and can't be taken out of it: it would do so for
+    // ever.
+    bool needs_new_poller() const { return needs_new_poller_; }
+    // The set was replaced by an empty one at the same descriptor.
+    void watch_all_anew();
     bool is_watched_right(Connection c) const { return wanted(c) == c->interest; }
     void rewatch(Connection c);  // for a successor: whatever was registered, it is right afterwards
     void arm(Connection c);
@@ -145,6 +152,7 @@ private:
     uint32_t open_ = 0;                                // accepted and dialled
     uint64_t drain_from_ns_ = 0, drain_until_ns_ = 0;  // 0: no drain, or one without a limit
     bool drain_spread_ = false;
+    bool ended_in_round_ = false, needs_new_poller_ = false;
 };
 
 }  // namespace tcpd::worker

@@ -102,6 +102,7 @@ bool Connections::files_are_ours() const {
 }
 
 void Connections::finish(Connection c) {
+    ended_in_round_ = true;
     if (c.has(slot::kReset)) disconnect(c.fd());
     if (!files_are_ours()) {
         poller_.remove(c.fd());

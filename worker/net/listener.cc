@@ -42,11 +42,7 @@ bool is_passing(int error) {
 
 Listener::Listener(struct ev_loop* loop, Connections& connections, slot::SharedCounts& counts,
                    const Rules& rules, const ListenerPlace& place)
-    : connections_(connections),
-      counts_(counts),
-      rules_(rules),
-      place_(place),
-      pause_(loop, this) {}
+    : connections_(connections), counts_(counts), rules_(rules), place_(place), pause_(loop, this) {}
 
 // EPOLLEXCLUSIVE allows no change of what a predecessor registered, hence remove first.
 void Listener::start() {

@@ -1,11 +1,12 @@
 #pragma once
 
-// A listening socket of this slot: accepts in batches and makes records. It lies in our own epoll set, so that a
-// batch of new connections costs no turn of libev's; a TCP socket is this slot's own, a unix socket is shared by
-// all slots and waited for exclusively. Accept errors never stop it for good: local faults pause it on a timer.
-// Options of accepted sockets are inherited from the listening one, which the master has set. Borrows the
-// descriptor. Worker only. If the process dies between accept4 and the record, the journal says so and the
-// successor looks for the orphan. Source: accept(2), "Error handling"; epoll_ctl(2), EPOLLEXCLUSIVE; unix(7).
+// A listening socket of this slot: accepts in batches and makes records. It lies in our own epoll set, so
+// that a batch of new connections costs no turn of libev's; a TCP socket is this slot's own, a unix socket is
+// shared by all slots and waited for exclusively. Accept errors never stop it for good: local faults pause it
+// on a timer. Options of accepted sockets are inherited from the listening one, which the master has set.
+// Borrows the descriptor. Worker only. If the process dies between accept4 and the record, the journal says
+// so and the successor looks for the orphan. Source: accept(2), "Error handling"; epoll_ctl(2),
+// EPOLLEXCLUSIVE; unix(7).
 
 #include <cstdint>
 
@@ -34,6 +35,10 @@ public:
     const Rules& rules() const { return rules_; }
     void start();
     void stop();
+    // Into a new epoll set, if it was in the old one.
+    void restart() {
+        if (started_ && !pause_.is_active()) start();
+    }
     // Takes what is queued, then puts /dev/null in the socket's place: its number stays taken, and a standby
     // that names it by number finds nothing to accept from.
     void accept_rest_and_close(int null_fd);

@@ -147,6 +147,18 @@ void Connections::rewatch(Connection c) {
     update_interest(c);
 }
 
+// No interest is told any more, which a successor sees as well; then each is told again.
+void Connections::watch_all_anew() {
+    constexpr uint8_t kUntold = 0xFF;  // nothing that is ever wanted
+    needs_new_poller_ = false;
+    ++memory_.scoreboard().poller_rebuilt;
+    const uint32_t end = memory_.worker_control().high_fd.load(std::memory_order_relaxed);
+    for (uint32_t fd = 1; fd < end; ++fd) record(static_cast<int>(fd)).interest = kUntold;
+    for (uint32_t fd = 1; fd < end; ++fd) {
+        if (const Connection c = at(static_cast<int>(fd))) rewatch(c);
+    }
+}
+
 int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
     const Rules& rules = *rules_of(c);
     const slot::RecordWord word = c.word();

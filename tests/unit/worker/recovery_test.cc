@@ -1,5 +1,7 @@
 #include "worker/recovery.h"
 
+#include <fcntl.h>
+
 #include "tests/unit/worker/slot_fixture.h"
 
 namespace tcpd::worker {
@@ -216,6 +218,28 @@ BOOST_AUTO_TEST_CASE(random_rubbish_in_the_whole_table_is_closed_not_followed) {
             BOOST_REQUIRE(counters.closed[i] == 0u);
         BOOST_REQUIRE(counters.refused[5] == 0u);
     }
+}
+
+// Another process (a core dump, here a duplicate) holds the file: close alone does not take it out of the
+// epoll set.
+BOOST_AUTO_TEST_CASE(a_registration_that_outlives_its_connection_is_noticed_and_the_set_made_anew) {
+    Ends e = echo_client();
+    Ends other = echo_client();
+    UniqueFd elsewhere(dup(e.server));
+    worker->connections.end(at(e.server), slot::CloseReason::idle);
+    write_all(e.client.get(), "x");
+    worker->connections.set_now(monotonic_ns());
+    epoll_event event;
+    BOOST_REQUIRE(worker->connections.poller().poll(&event, 1) == 1);
+    worker->connections.on_event(event);
+    BOOST_REQUIRE(worker->connections.needs_new_poller());
+    UniqueFd fresh(epoll_create1(EPOLL_CLOEXEC));
+    BOOST_REQUIRE(dup3(fresh.get(), poller_fd.get(), O_CLOEXEC) >= 0);
+    worker->connections.watch_all_anew();
+    BOOST_TEST(worker->connections.poller().poll(&event, 1) == 0);
+    write_all(other.client.get(), "hello");
+    worker->turn();
+    BOOST_TEST(read_now(other.client.get()) == "hello");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -52,6 +52,7 @@ struct Seated {
     }
     // Handles events until there are none.
     void turn() {
+        connections.set_now(monotonic_ns());
         epoll_event events[64];
         for (int n = connections.poller().poll(events, 64); n > 0;
              n = connections.poller().poll(events, 64)) {
