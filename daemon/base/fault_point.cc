@@ -87,8 +87,9 @@ bool is_due() {
     } while (!shared(area->countdown).compare_exchange_weak(left, left - 1));
     if (left > 1) return false;
     uint32_t every = shared(area->every).load();
-    if (every == 0) shared(area->armed).store(0);
-    shared(area->countdown).store(every);
+    uint32_t then = every == 0 ? shared(area->then).exchange(0) : 0;
+    shared(area->countdown).store(then != 0 ? 1 : every);
+    if (every == 0) shared(area->armed).store(then);
     return true;
 }
 

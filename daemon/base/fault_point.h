@@ -38,6 +38,7 @@ struct Area {
     // Acts on the countdown-th pass, then every `every` passes; decremented by the process.
     uint32_t countdown;
     uint32_t every;       // 0: once, then disarmed
+    uint32_t then;        // Point + 1 that is armed for its next pass as a first one acts once; 0: none
     uint32_t passed[64];  // by point: how often it was passed at all
     uint32_t acted[64];   // by point
 };

@@ -2,9 +2,12 @@
 // thread, abort, exit, a loop that spins or stops, a robust list that was overwritten. Connections live on
 // through each.
 
+#include <unistd.h>
+
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/fault_walk.h"
+#include "tests/support/process_view.h"
 
 using namespace tcpd;
 using namespace tcpd::test;
@@ -57,6 +60,16 @@ BOOST_AUTO_TEST_SUITE(ways_to_die)
 BOOST_AUTO_TEST_CASE(killed) { die_of(Action::kill, "SIGKILL"); }
 
 BOOST_AUTO_TEST_CASE(fault_in_the_loop) { die_of(Action::segfault, "SIGSEGV"); }
+
+// The successor does not wait for the dump. Root's cores are left in "/", where nothing may lie that is not
+// ours.
+BOOST_AUTO_TEST_CASE(fault_with_a_core_dump) {
+    if (geteuid() != 0 || read_text("/proc/sys/kernel/core_pattern") != "core\n" ||
+        access("/core", F_OK) == 0)
+        return;
+    die_of(Action::segfault, "SIGSEGV, core dumped", "10s", 256 << 20);
+    BOOST_CHECK(unlink("/core") == 0);
+}
 
 BOOST_AUTO_TEST_CASE(fault_in_another_thread) { die_of(Action::segfault_in_thread, "SIGSEGV"); }
 

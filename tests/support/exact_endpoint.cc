@@ -1,6 +1,8 @@
 #include "tests/support/exact_endpoint.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -20,6 +22,7 @@ void prepare_socket(int fd) {
     const int on = 1;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 uint32_t ExactEndpoint::interest() const {

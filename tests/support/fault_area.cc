@@ -33,7 +33,19 @@ void FaultArea::arm(fault::Point point, fault::Action action, uint32_t countdown
     store(area_->armed, static_cast<uint32_t>(point) + 1);
 }
 
-void FaultArea::disarm() { store(area_->armed, 0); }
+void FaultArea::arm_two(fault::Point first, fault::Point second, fault::Action action, uint32_t countdown) {
+    disarm();
+    store(area_->then, static_cast<uint32_t>(second) + 1);
+    store(area_->action, static_cast<uint32_t>(action));
+    store(area_->countdown, countdown);
+    store(area_->every, 0);
+    store(area_->armed, static_cast<uint32_t>(first) + 1);
+}
+
+void FaultArea::disarm() {
+    store(area_->armed, 0);
+    store(area_->then, 0);
+}
 
 uint32_t FaultArea::passed(fault::Point point) const {
     return load(area_->passed[static_cast<uint32_t>(point)]);

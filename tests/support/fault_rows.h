@@ -31,7 +31,7 @@ inline constexpr unsigned kAllCases = 63;
 enum class Provoked {
     by_traffic,      // a worker passes it as it serves
     by_succession,   // a successor passes it once it has a standby of its own
-    by_two_deaths,   // a successor passes it where its predecessor died between a call and its store
+    by_two_deaths,   // a successor passes it if its predecessor died between a call and its store
     by_lone_holder,  // a successor passes it before that: to die there loses the slot
                      // (tests/fault/lone_holder.cc)
     by_drain,        // tests/fault/drain.cc

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 
 namespace tcpd::test {
@@ -21,7 +22,12 @@ const TempDir& socket_directory() {
 }
 
 void end_first(Plan& plan, Side side, Case in_case) {
-    if (in_case == client_ends_first) plan.ends_at_once = true;
+    if (in_case == client_ends_first) {
+        // Little, so that the end is there as soon as the bytes are.
+        plan.ends_at_once = true;
+        plan.up_bytes = std::min<uint64_t>(plan.up_bytes, 1500);
+        plan.window = 1 << 20;
+    }
     if (in_case != upstream_ends_first) return;
     plan.far = Role::source;
     plan.far_ends_first = true;
@@ -95,29 +101,63 @@ void FaultWalk::visit(fault::Point point) {
     kill_at(point, 7);
 }
 
+// The successor of who died at `first` dies as well: as it adopts, and where it goes on with what was in
+// hand.
+void FaultWalk::visit_with_second(fault::Point first) {
+    using fault::Point;
+    for (unsigned i = 0; i < times(1, 10); ++i) {
+        kill_at_both(first, Point::adopt_done, 2 + i);
+        if (is_soak()) kill_at_both(first, Point::adopt_before, 2 + i);
+        const bool is_counted = first == Point::recv_done_not_published ||
+                                first == Point::send_done_not_published ||
+                                first == Point::flush_done_not_published;
+        if (is_counted && must_act(Point::recovery_counted_not_published)) {
+            for (const unsigned countdown : {1, 2, 5}) {
+                kill_at_both(first, Point::recovery_counted_not_published, countdown + i);
+            }
+        }
+    }
+}
+
 bool FaultWalk::must_act(fault::Point point) const {
     const Row& row = kRows[static_cast<size_t>(point)];
     return (row.sides & side_) && (row.cases & case_);
 }
 
 void FaultWalk::kill_at(fault::Point point, uint32_t countdown) {
-    const char* name = kPointNames[static_cast<size_t>(point)];
+    const std::string name = kPointNames[static_cast<size_t>(point)];
     const bool by_traffic = kRows[static_cast<size_t>(point)].how == Provoked::by_traffic;
     const uint32_t before = area_.acted(point);
     const auto has_acted = [&] { return area_.acted(point) > before; };
     ExactPeer peer;
     area_.arm(point, fault::Action::kill, by_traffic ? countdown : 1);
     peer.open(address_, walk_plan(side_, case_), kClients);
-    if (!by_traffic && must_act(point)) kill_until(peer, has_acted);
+    if (!by_traffic) kill_until(peer, has_acted);
     if (must_act(point)) {
-        peer.run_until(std::string(name) + " to act", has_acted);
+        peer.run_until(name + " to act", has_acted);
     } else {
         peer.run_until("some connections", [&] { return has_acted() || peer.results().finished > kClients; });
     }
     area_.disarm();
     kills_ += area_.acted(point) - before;
+    check_service(peer, name);
+}
+
+void FaultWalk::kill_at_both(fault::Point first, fault::Point second, uint32_t countdown) {
+    const std::string name = fmt::format("{}, then {}", kPointNames[static_cast<size_t>(first)],
+                                         kPointNames[static_cast<size_t>(second)]);
+    const uint32_t before = area_.acted(second);
+    ExactPeer peer;
+    area_.arm_two(first, second, fault::Action::kill, countdown);
+    peer.open(address_, walk_plan(side_, case_), kClients);
+    peer.run_until(name + " to act", [&] { return area_.acted(second) > before; });
+    kills_ += 2;
+    check_service(peer, name);
+}
+
+void FaultWalk::check_service(ExactPeer& peer, const std::string& name) {
     const uint64_t finished = peer.results().finished;
-    peer.run_until("service to go on", [&] { return peer.results().finished >= finished + 2; });
+    peer.run_until("service to go on after " + name, [&] { return peer.results().finished >= finished + 2; });
     peer.wind_down();
     peer.finish();
     const PeerResults results = peer.results();
@@ -142,7 +182,7 @@ void FaultWalk::kill_until(ExactPeer& peer, const std::function<bool()>& has_act
     }
 }
 
-void FaultWalk::check_status(const char* name) const {
+void FaultWalk::check_status(const std::string& name) const {
     const Status status = daemon_->status();
     const uint64_t in_flight = status.count("it", "closed unix_in_flight");
     BOOST_CHECK_MESSAGE(status.total("lost") == in_flight, name << ": lost connections are counted");

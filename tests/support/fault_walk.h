@@ -23,9 +23,12 @@ public:
 
 private:
     void visit(fault::Point point);
+    void visit_with_second(fault::Point first);
     void kill_at(fault::Point point, uint32_t countdown);
+    void kill_at_both(fault::Point first, fault::Point second, uint32_t countdown);
     void kill_until(ExactPeer& peer, const std::function<bool()>& has_acted);
-    void check_status(const char* name) const;
+    void check_service(ExactPeer& peer, const std::string& name);
+    void check_status(const std::string& name) const;
     bool must_act(fault::Point point) const;
 
     Side side_;

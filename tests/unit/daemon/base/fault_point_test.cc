@@ -125,6 +125,16 @@ BOOST_AUTO_TEST_CASE(every_arms_it_again_for_the_next_process) {
     BOOST_TEST(acted(Point::recv_before) == 2U);
 }
 
+BOOST_AUTO_TEST_CASE(a_second_point_is_armed_as_the_first_acts) {
+    area->then = static_cast<uint32_t>(Point::send_before) + 1;
+    arm(Point::recv_before, Action::kill, 2);
+    BOOST_TEST(test::holds_in_child([] { return pass_times(1, Point::send_before) == 0; }));
+    BOOST_TEST(signal_of(test::run_in_child([] { return pass_times(2); })) == SIGKILL);
+    BOOST_TEST(test::holds_in_child([] { return pass_times(1) == 0; }));
+    BOOST_TEST(signal_of(test::run_in_child([] { return pass_times(1, Point::send_before); })) == SIGKILL);
+    BOOST_TEST(area->armed == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(other_points_are_left_alone) {
     arm(Point::send_before, Action::kill);
     BOOST_TEST(test::holds_in_child([] { return pass_times(3) == 0; }));
