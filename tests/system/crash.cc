@@ -106,6 +106,26 @@ BOOST_AUTO_TEST_CASE(under_load) {
     BOOST_CHECK_EQUAL(upstream.settled().finished, upstream.results().accepted);
 }
 
+// The kernel's counters and ours pass 32 bits. Long.
+BOOST_AUTO_TEST_CASE(beyond_four_gigabytes) {
+    if (!is_soak()) return;
+    const FakeUpstream upstream;
+    TestDaemon daemon(load_config(upstream, 1));
+    ExactPeer peer;
+    const Plan bulk{.up_bytes = uint64_t{5} << 30, .window = 4 << 20, .piece = 64 * 1024};
+    peer.open(daemon.address("echo"), bulk);
+    peer.open(daemon.address("front"), bulk);
+    peer.run_bytes(uint64_t{9} << 30, 600s);
+    while (peer.open_count() != 0) {
+        kill_under_load(daemon, peer, 0);
+        peer.run_until("bytes", [&, goal = peer.received() + (10 << 20)] {
+            return peer.received() >= goal || peer.open_count() == 0;
+        });
+    }
+    check_all_finished(peer.results());
+    daemon.check_nothing_lost();
+}
+
 BOOST_AUTO_TEST_CASE(all_workers_at_once) {
     const FakeUpstream upstream;
     TestDaemon daemon(load_config(upstream, 4));

@@ -1,0 +1,59 @@
+// New TCP connections spread over the slots in service; a slot that waits out its back-off gets none.
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/support/blocking_client.h"
+#include "tests/support/exact_peer.h"
+#include "tests/support/test_daemon.h"
+
+using namespace tcpd;
+using namespace tcpd::test;
+
+namespace {
+
+std::vector<size_t> tables(const TestDaemon& daemon, unsigned slots) {
+    std::vector<size_t> sizes;
+    for (unsigned slot = 0; slot < slots; ++slot) sizes.push_back(daemon.descriptors(slot));
+    return sizes;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(steering)
+
+BOOST_AUTO_TEST_CASE(every_slot_gets_its_share) {
+    TestDaemon daemon("workers: 4\nlisteners: {echo: {listen: ['127.0.0.1:0', '[::1]:0'], handler: echo}}\n");
+    daemon.wait_complete(4);
+    const std::vector<size_t> before = tables(daemon, 4);
+    ExactPeer peer;
+    const Plan held{.up_bytes = 100, .window = 100, .holds = true};
+    for (size_t n = 0; n < 2; ++n) peer.open(daemon.address("echo", n), held, 200);
+    peer.run_until("their echoes", [&] { return peer.received() == 400 * 100; });
+    const std::vector<size_t> after = tables(daemon, 4);
+    for (size_t slot = 0; slot < 4; ++slot) {
+        BOOST_TEST_MESSAGE("slot " << slot << " got " << after[slot] - before[slot]);
+        BOOST_CHECK_GE(after[slot] - before[slot], 60U);  // 100 expected, 4.6 standard deviations
+    }
+    peer.wind_down();
+    peer.finish();
+    check_all_finished(peer.results());
+}
+
+BOOST_AUTO_TEST_CASE(a_slot_in_back_off_gets_none) {
+    TestDaemon daemon(
+        "workers: 2\nsupervisor: {respawn: {initial: 5s, max: 5s}}\n"
+        "listeners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
+    const Address address = daemon.address("echo");
+    daemon.kill_worker(0);
+    daemon.kill_worker(0);  // a life of less than 200 ms
+    wait_for("the back-off", [&] { return daemon.status().slots().at(0).state == "backing_off"; });
+    const auto begin = SteadyClock::now();
+    std::vector<std::unique_ptr<BlockingClient>> clients;
+    for (int i = 0; i < 30; ++i) {
+        clients.push_back(std::make_unique<BlockingClient>(address));
+        BOOST_CHECK(clients.back()->echoes("hello"));
+    }
+    BOOST_CHECK_LT((SteadyClock::now() - begin) / 1ms, 3000);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
