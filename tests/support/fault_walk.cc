@@ -83,9 +83,10 @@ FaultWalk::FaultWalk(Side side, Case in_case) : side_(side), case_(in_case) {
 
 void FaultWalk::walk() {
     for (size_t i = 0; i < kPoints; ++i) {
+        const auto point = static_cast<fault::Point>(i);
         const Provoked how = kRows[i].how;
-        if (how == Provoked::by_traffic || how == Provoked::by_succession)
-            visit(static_cast<fault::Point>(i));
+        if (how == Provoked::by_traffic || how == Provoked::by_succession) visit(point);
+        if (how == Provoked::by_traffic && must_act(point)) visit_with_second(point);
     }
     if (area_.passed(fault::Point::recv_before) == 0)
         throw Failed("this tcpd was built without fault points");
