@@ -150,6 +150,10 @@ std::string_view name_of(Format format) { return format == Format::json ? "json"
 void write(Level level, fmt::string_view format, fmt::format_args args) {
     Text message;
     fmt::vformat_to(std::back_inserter(message), format, args);
+    write_text(level, {message.data(), message.size()});
+}
+
+void write_text(Level level, std::string_view message) {
     the_log().logger.log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
 }
 
@@ -165,7 +169,7 @@ void write_limited(Level level, const char* key, fmt::string_view format, fmt::f
     fmt::vformat_to(std::back_inserter(message), format, args);
     std::string left_out = describe_left_out(verdict);
     message.append(left_out.data(), left_out.data() + left_out.size());
-    log.logger.log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
+    write_text(level, {message.data(), message.size()});
 }
 
 uint64_t dropped_lines() { return the_log().sink->dropped(); }

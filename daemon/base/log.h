@@ -49,6 +49,7 @@ std::string_view name_of(Format format);
 // `key` names one kind of line (a string literal): at most one of a kind in 5 s, the next says how many were
 // left out.
 void write(Level level, fmt::string_view format, fmt::format_args args);
+void write_text(Level level, std::string_view message);  // formatted already; ask `enabled` before
 void write_limited(Level level, const char* key, fmt::string_view format, fmt::format_args args);
 uint64_t dropped_lines();
 // Has the LineBuffer flushed: before a loop goes to sleep, and for what a predecessor left in it.

@@ -4,11 +4,15 @@
 #include <fmt/compile.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "daemon/base/log.h"
 
 namespace tcpd::worker {
 
 namespace {
+
+constexpr size_t kMostLineBytes = 512;  // a name has 63, every number 20
 
 // Written on the stack: tens of thousands of connections may end in a second.
 struct PeerText {
@@ -50,11 +54,14 @@ void write_close_line(Connection c, const Rules& rules, uint64_t now_ns) {
     const slot::Record& r = c.record();
     const uint64_t milliseconds = now_ns > r.opened_ns ? (now_ns - r.opened_ns) / 1'000'000 : 0;
     const slot::RecordWord word = c.word();
-    log::info(
-        "closed conn={}-{:x} listener={} peer={} state={} reason={} duration={}.{:03}s received={} sent={}",
-        r.id >> 48, r.id & 0xFFFFFFFFFFFF, rules.name, PeerText(r).view(), state_name(word),
-        name_of(static_cast<slot::CloseReason>(word.reason)), milliseconds / 1000, milliseconds % 1000,
-        r.received, r.sent);
+    char line[kMostLineBytes];
+    const auto end = fmt::format_to_n(line, sizeof line,
+                                      FMT_COMPILE("closed conn={}-{:x} listener={} peer={} state={} "
+                                                  "reason={} duration={}.{:03}s received={} sent={}"),
+                                      r.id >> 48, r.id & 0xFFFFFFFFFFFF, rules.name, PeerText(r).view(),
+                                      state_name(word), name_of(static_cast<slot::CloseReason>(word.reason)),
+                                      milliseconds / 1000, milliseconds % 1000, r.received, r.sent);
+    log::write_text(log::Level::info, {line, std::min(end.size, sizeof line)});
 }
 
 }  // namespace tcpd::worker

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 
 #include "daemon/base/text.h"
 
@@ -15,6 +16,23 @@ bool needs_care(char byte, Format format) {
     auto value = static_cast<unsigned char>(byte);
     if (value < 0x20 || value >= 0x7F) return true;
     return format == Format::json && (byte == '"' || byte == '\\');
+}
+
+// How many bytes of `text` need no care, in steps of eight: it may stop short.
+size_t plain_words(std::string_view text, Format format) {
+    constexpr uint64_t kOnes = 0x0101010101010101, kHighs = 0x8080808080808080;
+    auto has = [](uint64_t word, uint64_t byte) {
+        const uint64_t zero_where_equal = word ^ kOnes * byte;
+        return (zero_where_equal - kOnes) & ~zero_where_equal & kHighs;
+    };
+    size_t plain = 0;
+    for (uint64_t word; plain + sizeof word <= text.size(); plain += sizeof word) {
+        std::memcpy(&word, text.data() + plain, sizeof word);
+        uint64_t careful = (word - kOnes * 0x20) | word | has(word, 0x7F);  // below 0x20, from 0x80 on, 0x7F
+        if (format == Format::json) careful |= has(word, '"') | has(word, '\\');
+        if ((careful & kHighs) != 0) break;
+    }
+    return plain;
 }
 
 void append_escaped_byte(Text& to, unsigned char byte, Format format) {
@@ -38,7 +56,7 @@ void append_escaped_byte(Text& to, unsigned char byte, Format format) {
 // Runs of plain characters are copied at once: nearly all messages are one run.
 void append_escaped(Text& to, std::string_view text, Format format) {
     while (!text.empty()) {
-        size_t plain = 0;
+        size_t plain = plain_words(text, format);
         while (plain < text.size() && !needs_care(text[plain], format)) ++plain;
         append(to, text.substr(0, plain));
         text.remove_prefix(plain);
