@@ -63,8 +63,8 @@ private:
     SteadyClock::duration longest_stall_{};
 };
 
-// Non-blocking from now on, urgent bytes in line, and no wait for a delayed acknowledgement, which would look like a
-// stall of the daemon's.
+// Non-blocking from now on, urgent bytes in line, and no wait for a delayed acknowledgement, which would look
+// like a stall of the daemon's.
 void prepare_socket(int fd);
 
 }  // namespace tcpd::test

@@ -54,6 +54,7 @@ inline constexpr Row send_before{Provoked::by_traffic, kSending};
 inline constexpr Row send_done_not_published{Provoked::by_traffic, kSending};
 inline constexpr Row flush_before{Provoked::by_traffic, kSending, pressure};
 inline constexpr Row flush_done_not_published{Provoked::by_traffic, kSending, pressure};
+inline constexpr Row flush_published_not_pressed{Provoked::by_traffic, kSending, pressure};
 inline constexpr Row journal_filled_not_published{Provoked::by_traffic};
 inline constexpr Row journal_count_published_not_applied{Provoked::by_traffic};
 inline constexpr Row journal_half_applied{Provoked::by_traffic};

@@ -94,6 +94,16 @@ void FaultWalk::walk() {
         BOOST_CHECK_EQUAL(upstream_->settled().finished, upstream_->results().accepted);
     }
     BOOST_CHECK_EQUAL(daemon_->open_connections(), 0U);
+    check_books();
+}
+
+// What the clients sent and received is what the counters say, whoever died in between.
+void FaultWalk::check_books() const {
+    if (case_ == unix_socket) return;  // some of theirs were on the way when they were lost
+    const Status status = daemon_->status();
+    BOOST_CHECK_EQUAL(status.count("it", "received_bytes"), up_bytes_);
+    BOOST_CHECK_EQUAL(status.count("it", "sent_bytes"), down_bytes_);
+    BOOST_CHECK_EQUAL(status.count("it", "accepted"), status.total("closed"));
 }
 
 void FaultWalk::visit(fault::Point point) {
@@ -163,6 +173,8 @@ void FaultWalk::check_service(ExactPeer& peer, const std::string& name) {
     peer.finish();
     const PeerResults results = peer.results();
     lost_ += results.lost();
+    up_bytes_ += results.sent;
+    down_bytes_ += results.received;
     const bool is_right =
         results.wrong == 0 && (case_ == unix_socket ? lost_ <= kills_ : results.lost() == 0);
     BOOST_CHECK_MESSAGE(is_right, name << ": " << results.text());

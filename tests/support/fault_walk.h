@@ -29,6 +29,7 @@ private:
     void kill_until(ExactPeer& peer, const std::function<bool()>& has_acted);
     void check_service(ExactPeer& peer, const std::string& name);
     void check_status(const std::string& name) const;
+    void check_books() const;
     bool must_act(fault::Point point) const;
 
     Side side_;
@@ -38,7 +39,8 @@ private:
     std::unique_ptr<TestDaemon> daemon_;
     Address address_;
     uint64_t kills_ = 0;
-    uint64_t lost_ = 0;  // over unix sockets
+    uint64_t lost_ = 0;                       // over unix sockets
+    uint64_t up_bytes_ = 0, down_bytes_ = 0;  // as the clients count them
 };
 
 // What a daemon of this walk is configured with, and a client's plan.

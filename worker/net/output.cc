@@ -152,6 +152,7 @@ void Connections::complete_flush(Connection c, uint32_t sent) {
     }
     if (id != first) redo.set(&c->out, id == 0 ? 0 : pack_pair(id, last_of(c->out)));
     redo.commit();
+    FAULT_POINT(flush_published_not_pressed);
     for (ChunkId done = first; done != id;) {
         const auto next = static_cast<ChunkId>(chunks_.link(done).next);
         chunks_.release(done);
