@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,6 +45,7 @@ void redirect(const char* path, int over) {
 
 [[noreturn]] void execute(const Start& start, char** argv, char** environment) {
     setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is killed leaves nothing behind
     redirect(start.out_path.c_str(), STDOUT_FILENO);
     redirect(start.err_path.c_str(), STDERR_FILENO);
     if (start.pass_fd == kPassedFd) fcntl(kPassedFd, F_SETFD, 0);

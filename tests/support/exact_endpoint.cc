@@ -27,12 +27,12 @@ void prepare_socket(int fd) {
 
 uint32_t ExactEndpoint::interest() const {
     const bool wants_output = !end_sent_ && (sent_ < send_limit() || output_is_over());
-    return (end_seen_ ? 0U : uint32_t{EPOLLIN}) | (wants_output ? uint32_t{EPOLLOUT} : 0U);
+    return (end_seen_ || !may_read() ? 0U : uint32_t{EPOLLIN}) | (wants_output ? uint32_t{EPOLLOUT} : 0U);
 }
 
 Outcome ExactEndpoint::advance(uint32_t epoll_events) {
     Outcome outcome = Outcome::going_on;
-    if (!end_seen_ && (epoll_events & ~uint32_t{EPOLLOUT})) outcome = read_once();
+    if (!end_seen_ && may_read() && (epoll_events & ~uint32_t{EPOLLOUT})) outcome = read_once();
     if (outcome == Outcome::going_on && !end_sent_) outcome = send_some();
     if (outcome != Outcome::going_on) return outcome;
     if (end_sent_ && end_seen_) return Outcome::finished;
@@ -42,6 +42,7 @@ Outcome ExactEndpoint::advance(uint32_t epoll_events) {
 }
 
 Outcome ExactEndpoint::read_once() {
+    may_read_at_ = SteadyClock::now() + 1ms;
     const ssize_t got = recv(fd_.get(), buffer, std::min(kBufferBytes, read_limit()), 0);
     if (got < 0) return errno == EAGAIN || errno == EINTR ? Outcome::going_on : Outcome::reset;
     if (got == 0) {

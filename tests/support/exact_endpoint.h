@@ -28,8 +28,10 @@ public:
 
     // Reads once and sends a few times, as far as it may.
     Outcome advance(uint32_t epoll_events);
-    // What it waits for: EPOLLIN, EPOLLOUT, both.
+    // What it waits for: EPOLLIN, EPOLLOUT, both. A paced one's changes with time: ask again each
+    // millisecond.
     uint32_t interest() const;
+    virtual bool is_paced() const { return false; }  // reads no more than once a millisecond
     int fd() const { return fd_.get(); }
     uint64_t sent() const { return sent_; }
     uint64_t received() const { return received_; }
@@ -58,7 +60,10 @@ private:
     size_t next_piece() const;
     Outcome end_output();
 
+    bool may_read() const { return !is_paced() || SteadyClock::now() >= may_read_at_; }
+
     UniqueFd fd_;
+    SteadyClock::time_point may_read_at_{};
     SteadyClock::time_point waits_since_{};
     SteadyClock::duration longest_stall_{};
 };

@@ -11,6 +11,8 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 
+#include "tests/support/fake_upstream.h"
+
 namespace tcpd::test {
 namespace {
 
@@ -26,6 +28,7 @@ Hello hello_for(const Plan& plan, uint64_t seed) {
     hello.urgent = plan.urgent;
     hello.ends_first = plan.far_ends_first;
     hello.resets = plan.far_resets;
+    hello.paced = plan.far_paced;
     return hello;
 }
 
@@ -35,6 +38,9 @@ UniqueFd connected(const Address& address, const Plan& plan) {
     if (!fd) throw Failed("no descriptor left for a client");
     if (plan.receive_buffer) setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &plan.receive_buffer, sizeof(int));
     if (plan.segment) setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &plan.segment, sizeof(int));
+    const Address source = fresh_loopback();
+    if (plan.from_fresh_address && bind(fd.get(), source.get(), source.length()) != 0)
+        throw Failed("bind failed");
     if (connect(fd.get(), address.get(), address.length()) != 0) fd.reset();
     return fd;
 }
@@ -53,6 +59,7 @@ public:
     }
     const Plan& plan() const { return plan_; }
     const Address& address() const { return address_; }
+    bool is_paced() const override { return plan_.paced; }
     void wind_down() {
         if (up_bytes_ == kEndless) up_bytes_ = std::max<uint64_t>(sent_, sizeof(Hello));
         plan_.holds = plan_.repeats = false;
@@ -105,6 +112,7 @@ ExactPeer::ExactPeer() : epoll_(epoll_create1(EPOLL_CLOEXEC)), next_seed_(seeds.
 ExactPeer::~ExactPeer() = default;
 
 void ExactPeer::open(const Address& address, const Plan& plan, unsigned count) {
+    has_paced_ |= plan.paced;
     for (unsigned i = 0; i < count; ++i) start(address, plan);
 }
 
@@ -133,7 +141,8 @@ void ExactPeer::adopt(UniqueFd fd, const Address& address, const Plan& plan) {
 
 void ExactPeer::step(Milliseconds most) {
     epoll_event events[256];
-    const int count = epoll_wait(epoll_.get(), events, 256, static_cast<int>(most.count()));
+    if (has_paced_) pace();
+    const int count = epoll_wait(epoll_.get(), events, 256, has_paced_ ? 1 : static_cast<int>(most.count()));
     for (int i = 0; i < count; ++i) on_event(events[i].data.u64, events[i].events);
 }
 
@@ -153,6 +162,12 @@ void ExactPeer::set_interest(size_t index) {
     client.registered = wanted;
     epoll_event event{.events = wanted, .data = {.u64 = index}};
     epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.fd(), &event);
+}
+
+void ExactPeer::pace() {
+    for (size_t i = 0; i < ends_.size(); ++i) {
+        if (ends_[i]) set_interest(i);
+    }
 }
 
 void ExactPeer::end(size_t index, Outcome outcome) {

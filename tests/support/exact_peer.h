@@ -23,6 +23,8 @@ struct Plan {
     uint32_t read_piece = 64 * 1024;  // most bytes a recv; a slow reader's is small
     int receive_buffer = 0;           // SO_RCVBUF
     int segment = 0;                  // TCP_MAXSEG
+    bool from_fresh_address = false;  // 127.x.y.z: one that the kernel remembers nothing of
+    bool paced = false;               // reads no more than once a millisecond
     bool urgent = false;              // one urgent byte early in each stream
     bool ends_at_once = false;        // FIN as soon as all is sent; false: once all is answered
     bool far_ends_first = false;
@@ -30,6 +32,7 @@ struct Plan {
     bool holds = false;    // stays connected after up_bytes, until wind_down
     bool repeats = false;  // a new connection after each that finished, until wind_down
     uint32_t far_read_piece = 64 * 1024;
+    bool far_paced = false;
 };
 
 struct PeerResults {
@@ -69,6 +72,7 @@ private:
     void adopt(UniqueFd fd, const Address& address, const Plan& plan);
     void on_event(size_t index, uint32_t events);
     void set_interest(size_t index);
+    void pace();
     void end(size_t index, Outcome outcome);
     std::string stuck_text() const;
 
@@ -76,6 +80,7 @@ private:
     std::vector<std::unique_ptr<ClientEnd>> ends_;
     std::vector<size_t> free_;
     size_t open_count_ = 0;
+    bool has_paced_ = false;
     uint64_t received_ = 0;
     uint64_t next_seed_;
     bool winds_down_ = false;

@@ -43,7 +43,7 @@ struct Hello {
     uint8_t urgent = 0;           // the source's first byte is sent MSG_OOB
     uint8_t ends_first = 0;       // FIN after down_bytes, while it goes on reading
     uint8_t resets = 0;           // RST after down_bytes
-    uint8_t spare = 0;
+    uint8_t paced = 0;            // reads no more than once a millisecond
 
     std::string bytes() const;
     // Throws Failed if that is no Hello.

@@ -1,5 +1,6 @@
 #include "tests/support/fake_upstream.h"
 
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <random>
 
 namespace tcpd::test {
 namespace {
@@ -32,7 +34,7 @@ UniqueFd bound(const Address& address) {
 }
 
 UniqueFd bound_listener(const UpstreamOptions& options) {
-    UniqueFd fd = bound(parsed(options.unix_path.empty() ? "127.0.0.1:0" : "unix:" + options.unix_path));
+    UniqueFd fd = bound(options.unix_path.empty() ? fresh_loopback() : parsed("unix:" + options.unix_path));
     // Accepted sockets inherit both.
     if (options.receive_buffer) {
         setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &options.receive_buffer, sizeof(int));
@@ -54,6 +56,8 @@ void watch(int epoll, int fd, uint32_t events, int operation = EPOLL_CTL_ADD) {
 class FakeUpstream::ServerEnd : public ExactEndpoint {
 public:
     using ExactEndpoint::ExactEndpoint;
+    bool is_paced() const override { return is_told() && hello_.paced; }
+    uint32_t registered = EPOLLIN;  // with epoll
 
 protected:
     uint64_t send_limit() const override {
@@ -108,7 +112,7 @@ FakeUpstream::~FakeUpstream() {
 void FakeUpstream::serve() {
     for (;;) {
         epoll_event events[64];
-        const int count = epoll_wait(epoll_.get(), events, 64, -1);
+        const int count = epoll_wait(epoll_.get(), events, 64, pace() ? 1 : -1);
         for (int i = 0; i < count; ++i) {
             const int fd = events[i].data.fd;
             if (fd == stop_.get()) return;
@@ -138,7 +142,6 @@ void FakeUpstream::on_event(int fd, uint32_t events) {
     if (found == ends_.end()) return;
     ServerEnd& server = *found->second;
     const uint64_t sent = server.sent(), received = server.received();
-    const uint32_t interest = server.interest();
     Outcome outcome = Outcome::wrong_byte;
     try {
         outcome = server.advance(events);
@@ -147,7 +150,26 @@ void FakeUpstream::on_event(int fd, uint32_t events) {
     sent_ += server.sent() - sent;
     received_ += server.received() - received;
     if (outcome != Outcome::going_on) return end(fd, outcome);
-    if (server.interest() != interest) watch(epoll_.get(), fd, server.interest(), EPOLL_CTL_MOD);
+    set_interest(fd);
+}
+
+void FakeUpstream::set_interest(int fd) {
+    ServerEnd& server = *ends_[fd];
+    const uint32_t wanted = server.interest();
+    if (wanted == server.registered) return;
+    server.registered = wanted;
+    watch(epoll_.get(), fd, wanted, EPOLL_CTL_MOD);
+}
+
+// True if there are any that must be asked again in a millisecond.
+bool FakeUpstream::pace() {
+    bool has_paced = false;
+    for (const auto& [fd, server] : ends_) {
+        if (!server->is_paced()) continue;
+        has_paced = true;
+        set_interest(fd);
+    }
+    return has_paced;
 }
 
 void FakeUpstream::end(int fd, Outcome outcome) {
@@ -168,6 +190,12 @@ UpstreamResults FakeUpstream::settled() const {
         return now.ended() == now.accepted;
     });
     return results();
+}
+
+Address fresh_loopback() {
+    static std::mt19937 random{std::random_device{}()};
+    std::uniform_int_distribution<int> byte(1, 254);
+    return parsed(fmt::format("127.{}.{}.{}:0", byte(random), byte(random), byte(random)));
 }
 
 uint16_t free_port() { return local_address(bound(parsed("127.0.0.1:0")).get()).port(); }

@@ -17,7 +17,7 @@
 namespace tcpd::test {
 
 struct UpstreamOptions {
-    std::string unix_path;   // empty: TCP on 127.0.0.1
+    std::string unix_path;   // empty: TCP, on an address of its own
     int receive_buffer = 0;  // SO_RCVBUF
     int segment = 0;         // TCP_MAXSEG
 };
@@ -46,6 +46,8 @@ private:
     class ServerEnd;
     void serve();
     void accept_all();
+    bool pace();
+    void set_interest(int fd);
     void on_event(int fd, uint32_t events);
     void end(int fd, Outcome outcome);
 
@@ -56,6 +58,10 @@ private:
         received_{0};
     std::thread thread_;
 };
+
+// 127.x.y.z, port 0: what the kernel learnt of earlier connections (their reordering, say, makes for large
+// buffers) goes by address.
+Address fresh_loopback();
 
 // A TCP port of this machine that was free just now, for a program that cannot choose one by itself.
 uint16_t free_port();

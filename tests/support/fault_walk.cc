@@ -41,7 +41,9 @@ void press(Plan& plan) {
     plan.piece = 8000;
     plan.receive_buffer = 4096;
     plan.segment = 536;
-    plan.read_piece = plan.far_read_piece = 1500;
+    plan.from_fresh_address = true;
+    plan.read_piece = plan.far_read_piece = 4000;
+    plan.paced = plan.far_paced = true;
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ BOOST_AUTO_TEST_CASE(slow_readers_get_every_byte) {
     const FakeUpstream upstream;
     TestDaemon daemon(limits("{proxy: back}") + "upstreams: {back: {servers: [" + upstream.text() + "]}}\n");
     ExactPeer peer;
-    const Plan slow{.read_piece = 800, .receive_buffer = 4096, .segment = 536};
+    const Plan slow{.receive_buffer = 4096, .segment = 536, .from_fresh_address = true, .paced = true};
     Plan echoed = slow, download = slow;
     echoed.up_bytes = 1 << 20;
     echoed.window = 1 << 30;
@@ -80,7 +80,7 @@ BOOST_AUTO_TEST_CASE(a_slow_server_gets_every_byte) {
     const FakeUpstream upstream({.receive_buffer = 4096, .segment = 536});
     TestDaemon daemon(limits("{proxy: back}") + "upstreams: {back: {servers: [" + upstream.text() + "]}}\n");
     ExactPeer peer;
-    peer.open(daemon.address("it"), Plan{.far = Role::sink, .up_bytes = 1 << 20, .far_read_piece = 800}, 5);
+    peer.open(daemon.address("it"), Plan{.far = Role::sink, .up_bytes = 1 << 20, .far_paced = true}, 5);
     peer.finish(60s);
     check_all_finished(peer.results());
     BOOST_CHECK_EQUAL(upstream.settled().received, peer.results().sent);
@@ -123,9 +123,10 @@ BOOST_AUTO_TEST_CASE(a_slow_reader_that_goes_on_is_kept) {
     // Some 2 s at a kilobyte a millisecond.
     peer.open(daemon.address("it"), Plan{.up_bytes = 1 << 20,
                                          .window = 1 << 30,
-                                         .read_piece = 500,
                                          .receive_buffer = 4096,
-                                         .segment = 536});
+                                         .segment = 536,
+                                         .from_fresh_address = true,
+                                         .paced = true});
     peer.finish(60s);
     check_all_finished(peer.results());
     BOOST_CHECK_EQUAL(daemon.count("it", "closed slow_reader"), 0U);

@@ -43,9 +43,10 @@ BOOST_AUTO_TEST_CASE(echo_answers_after_the_clients_end) {
     run(echo,
         {.up_bytes = 400'000,
          .window = 1 << 30,
-         .read_piece = 900,
          .receive_buffer = 4096,
          .segment = 536,
+         .from_fresh_address = true,
+         .paced = true,
          .ends_at_once = true},
         5);
     check_nothing_in_close_wait(daemon, "echo");
