@@ -32,6 +32,7 @@ char* title_area = nullptr;
 size_t title_bytes = 0;
 // libc's setenv leaves it for an array of its own; kept so that leak checkers still find it.
 [[gnu::used]] char** kept_environ = nullptr;
+[[gnu::used]] char* kept_environ_text = nullptr;  // all entries of it, as unsetenv drops single ones
 
 // `end` moves over `text` if it begins there.
 void extend(const char*& end, const char* text) {
@@ -44,11 +45,14 @@ void copy_strings(char** strings) {
 
 // The array as well: setenv and putenv of libc write into it.
 char** copy_environ(char** from) {
-    size_t count = 0;
-    while (from[count]) ++count;
+    size_t count = 0, bytes = 0;
+    for (; from[count]; ++count) bytes += strlen(from[count]) + 1;
     auto** copy = static_cast<char**>(calloc(count + 1, sizeof(char*)));
-    std::copy_n(from, count, copy);
-    copy_strings(copy);
+    char* end = kept_environ_text = static_cast<char*>(malloc(bytes + 1));
+    for (size_t i = 0; i < count; ++i) {
+        copy[i] = end;
+        end = stpcpy(end, from[i]) + 1;
+    }
     return copy;
 }
 
