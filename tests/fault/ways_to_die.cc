@@ -8,6 +8,7 @@
 
 #include "tests/support/fault_walk.h"
 #include "tests/support/process_view.h"
+#include "tests/support/wait.h"
 
 using namespace tcpd;
 using namespace tcpd::test;
@@ -50,7 +51,7 @@ void die_of(Action action, const std::string& said, const std::string& watchdog 
     BOOST_TEST_MESSAGE(peer.results().text());
     daemon.check_nothing_lost();
     BOOST_CHECK_MESSAGE(daemon.count_in_err(said) >= times_said, "the log does not say " << said);
-    BOOST_CHECK_EQUAL(daemon.processes().size(), 3U);
+    wait_for("the dead to have dumped their cores", [&] { return daemon.processes().size() == 3; });
 }
 
 }  // namespace
