@@ -43,15 +43,25 @@ void Recovery::adopt(bool first, slot::Cause cause) {
     connections_.chunks().rebuild();
     count(found, first, cause);
     for (const int fd : found.unwatched) connections_.rewatch(connections_.at(fd));
-    end_untrusted(found);
-    resume(word);
+    if (is_hand_sound(found)) {
+        resume(word);
+        advance_in_hand();
+    } else {
+        connections_.journal().publish_idle();
+    }
     for (const int fd : found.doomed) {
         if (const Connection c = connections_.at(fd); c && c.state() == State::doomed) connections_.finish(c);
     }
-    advance_in_hand();
+    end_untrusted(found);
     page_.recovery_tries = 0;
     page_.last_word = 0;
     FAULT_POINT(adopt_done);
+}
+
+// Ends of connections write the journal, so what it names comes before all of them.
+bool Recovery::is_hand_sound(const Found& found) const {
+    return std::none_of(found.untrusted.begin(), found.untrusted.end(),
+                        [this](int fd) { return fd == page_.source_fd || fd == page_.target_fd; });
 }
 
 // The redo log first: until it is applied, records may disagree with each other.

@@ -38,6 +38,7 @@ private:
     bool mark_chain(Connection c);
     void count(const Found& found, bool first, slot::Cause cause);
     void settle_receive_chunk();
+    bool is_hand_sound(const Found& found) const;
     void end_untrusted(const Found& found);
 
     void resume(slot::JournalWord word);

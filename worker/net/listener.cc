@@ -143,7 +143,7 @@ bool Listener::has_more_than_its_share() {
 }
 
 Listener::Step Listener::on_accept_error(int error) {
-    if (error == EAGAIN) return Step::empty;
+    if (error == EAGAIN || error == ENOTSOCK) return Step::empty;  // a predecessor has closed it in a drain
     if (is_passing(error)) return Step::refused;
     ++connections_.memory().scoreboard().accept_pauses;
     ++rules_.counters->refused[static_cast<size_t>(slot::RefuseReason::descriptors)];

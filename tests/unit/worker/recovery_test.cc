@@ -126,6 +126,21 @@ BOOST_AUTO_TEST_CASE(a_buffer_elsewhere_is_not_read) {
     BOOST_TEST(lost() == 4u);
 }
 
+BOOST_AUTO_TEST_CASE(an_untrusted_record_takes_nothing_from_the_connection_in_hand) {
+    Ends bad = echo_client();
+    Ends e = echo_client();
+    write_all(e.client.get(), "hello");
+    Death death(*this, at(e.server));
+    BOOST_REQUIRE(recv(e.server, death.buffer, 65536, 0) == 5);
+    death.in(Phase::received, 5);
+    at(bad.server)->out = uint64_t{7} << 32 | 7;
+    succeed();
+    worker->turn();
+    BOOST_TEST(!at(bad.server));
+    BOOST_TEST(read_now(e.client.get()) == "hello");
+    BOOST_TEST(lost() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(an_end_that_was_decided_is_carried_out) {
     Ends e = echo_client();
     slot::RecordWord word = at(e.server).word();
