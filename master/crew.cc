@@ -237,7 +237,9 @@ Result<pid_t> Crew::execute(HeldSlot& held, uint32_t number, uint32_t image) {
                             outfit_.slots,
                             outfit_.descriptor_limit,
                             static_cast<uint32_t>(outfit_.log_level),
-                            outfit_.listeners->describe_for_slot()};
+                            static_cast<uint32_t>(slot::Cause::count),
+                            outfit_.listeners->describe_listeners(),
+                            outfit_.listeners->describe_sockets()};
     if (auto sent = slot::send_birth(held.control_fd(), birth); !sent) return std::move(sent.error());
     const Inheritance given{held.slot_end(), held.memory_fd(), outfit_.counts,
                             outfit_.bundle,  outfit_.log,      outfit_.listeners->sockets_of(number)};

@@ -55,14 +55,12 @@ std::unique_ptr<Handler> Service::make_handler(const conf::Handler& handler) {
     return std::make_unique<Proxy>(connections_, dialer_, image_.config.upstreams[handler.upstream]);
 }
 
-// One set of rules for each listener, whatever the number of its addresses.
 void Service::make_rules() {
-    for (const slot::ListenSocket& socket : image_.birth.sockets) {
-        if (connections_.rules_of(socket.listener_id) != nullptr) continue;
-        const conf::Listener& listener = image_.config.listeners[socket.listener_index];
+    for (const slot::BirthListener& born : image_.birth.listeners) {
+        const conf::Listener& listener = image_.config.listeners[born.index];
         handlers_.push_back(make_handler(listener.handler));
         auto rules = std::make_unique<Rules>();
-        rules->id = socket.listener_id;
+        rules->id = born.id;
         rules->name = listener.name;
         rules->idle = ticks_of(to_ns(listener.timeouts.idle));
         rules->half_close = ticks_of(to_ns(listener.timeouts.half_close));
@@ -83,9 +81,7 @@ void Service::make_rules() {
 
 void Service::make_listeners() {
     for (const slot::ListenSocket& socket : image_.birth.sockets) {
-        const conf::Listener& listener = image_.config.listeners[socket.listener_index];
-        const bool is_unix = listener.listen[socket.address_index].is_unix();
-        const ListenerPlace place{socket.fd, is_unix, image_.birth.slot, image_.birth.slots,
+        const ListenerPlace place{socket.fd, socket.is_unix != 0, image_.birth.slot, image_.birth.slots,
                                   image_.birth.descriptor_limit};
         listeners_.push_back(std::make_unique<Listener>(image_.loop, connections_, image_.counts,
                                                         *connections_.rules_of(socket.listener_id), place));

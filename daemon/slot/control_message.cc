@@ -1,5 +1,6 @@
 #include "daemon/slot/control_message.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -16,11 +17,13 @@ struct WireMessage {
     uint32_t type, a, b, c;
 };
 struct WireBirth {
-    uint32_t type, image, slot, slots, descriptor_limit, log_level, socket_count;
+    uint32_t type, image, slot, slots, descriptor_limit, log_level, cause, listener_count, socket_count;
 };
-static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 28 && sizeof(ListenSocket) == 16);
+static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 36 && sizeof(ListenSocket) == 16 &&
+              sizeof(BirthListener) == 32);
 
-constexpr size_t kMaxBirthSockets = 4096;  // 64 KiB, well below a socket's default send buffer
+constexpr size_t kMaxBirthSockets = 4096;    // 64 KiB, well below a socket's default send buffer
+constexpr size_t kMaxBirthListeners = 1024;  // 32 KiB
 
 union DescriptorRoom {
     cmsghdr head;
@@ -91,21 +94,30 @@ bool is_known(uint32_t type) {
         case MessageType::resume_accept:
         case MessageType::replace_log:
         case MessageType::retire_if_empty:
+        case MessageType::hand_over:
+        case MessageType::receive_table:
         case MessageType::started:
         case MessageType::seated:
         case MessageType::serving:
         case MessageType::backing_off:
         case MessageType::clone_failed:
         case MessageType::log_replaced:
-        case MessageType::drained: return true;
+        case MessageType::drained:
+        case MessageType::unparked:
+        case MessageType::refused_table: return true;
     }
     return false;
+}
+
+bool brings_descriptor(MessageType type) {
+    return type == MessageType::replace_log || type == MessageType::hand_over ||
+           type == MessageType::receive_table;
 }
 
 Result<Received> checked(const WireMessage& wire, UniqueFd descriptor) {
     if (!is_known(wire.type)) return malformed("it has the unknown type " + std::to_string(wire.type));
     const auto type = static_cast<MessageType>(wire.type);
-    if (bool{descriptor} != (type == MessageType::replace_log))
+    if (bool{descriptor} != brings_descriptor(type))
         return malformed("type " + std::to_string(wire.type) +
                          (descriptor ? " brought a descriptor" : " brought no descriptor"));
     return Received{Message{type, wire.a, wire.b, wire.c}, std::move(descriptor)};
@@ -165,25 +177,46 @@ Result<Received> receive_message(int control_fd) {
     }
 }
 
+namespace {
+
+Error too_many(const char* what, size_t count, size_t limit) {
+    return Error{.code = ErrorCode::exhausted,
+                 .doing = fmt::format("tell a slot of its {}", what),
+                 .reason = fmt::format("there are {}, over the limit of {}", count, limit)};
+}
+
+template <typename Item>
+iovec part_of(const std::vector<Item>& items) {
+    return {const_cast<Item*>(items.data()), items.size() * sizeof(Item)};
+}
+
+template <typename Item>
+const char* take_items(std::vector<Item>& items, size_t count, const char* from) {
+    items.resize(count);
+    if (count > 0) std::memcpy(items.data(), from, count * sizeof(Item));
+    return from + count * sizeof(Item);
+}
+
+}  // namespace
+
 Result<void> send_birth(int control_fd, const Birth& birth) {
     if (birth.sockets.size() > kMaxBirthSockets)
-        return Error{.code = ErrorCode::exhausted,
-                     .doing = "tell a slot of its listening sockets",
-                     .reason = "there are " + std::to_string(birth.sockets.size()) + ", over the limit of " +
-                               std::to_string(kMaxBirthSockets)};
+        return too_many("listening sockets", birth.sockets.size(), kMaxBirthSockets);
+    if (birth.listeners.size() > kMaxBirthListeners)
+        return too_many("listeners", birth.listeners.size(), kMaxBirthListeners);
     WireBirth wire{static_cast<uint32_t>(MessageType::birth),
                    birth.image,
                    birth.slot,
                    birth.slots,
                    birth.descriptor_limit,
                    birth.log_level,
+                   birth.cause,
+                   static_cast<uint32_t>(birth.listeners.size()),
                    static_cast<uint32_t>(birth.sockets.size())};
-    iovec parts[] = {
-        {&wire, sizeof wire},
-        {const_cast<ListenSocket*>(birth.sockets.data()), birth.sockets.size() * sizeof(ListenSocket)}};
+    iovec parts[] = {{&wire, sizeof wire}, part_of(birth.listeners), part_of(birth.sockets)};
     msghdr header{};
     header.msg_iov = parts;
-    header.msg_iovlen = 2;
+    header.msg_iovlen = 3;
     return send_whole(control_fd, header);
 }
 
@@ -195,15 +228,29 @@ Result<Birth> receive_birth(int control_fd) {
     std::memcpy(&wire, bytes->data(), sizeof wire);
     if (wire.type != static_cast<uint32_t>(MessageType::birth))
         return malformed("it has type " + std::to_string(wire.type) + " and is no birth");
-    if (wire.socket_count > kMaxBirthSockets ||
-        bytes->size() != sizeof wire + wire.socket_count * sizeof(ListenSocket))
-        return malformed("it has the wrong length for " + std::to_string(wire.socket_count) + " sockets");
-    Birth birth{wire.image, wire.slot, wire.slots, wire.descriptor_limit, wire.log_level, {}};
-    birth.sockets.resize(wire.socket_count);
-    if (wire.socket_count > 0)
-        std::memcpy(birth.sockets.data(), bytes->data() + sizeof wire,
-                    wire.socket_count * sizeof(ListenSocket));
+    if (wire.socket_count > kMaxBirthSockets || wire.listener_count > kMaxBirthListeners ||
+        bytes->size() != sizeof wire + wire.listener_count * sizeof(BirthListener) +
+                             wire.socket_count * sizeof(ListenSocket))
+        return malformed(fmt::format("it has the wrong length for {} listeners and {} sockets",
+                                     wire.listener_count, wire.socket_count));
+    Birth birth{wire.image, wire.slot, wire.slots, wire.descriptor_limit, wire.log_level, wire.cause, {}, {}};
+    const char* rest = take_items(birth.listeners, wire.listener_count, bytes->data() + sizeof wire);
+    take_items(birth.sockets, wire.socket_count, rest);
     return birth;
+}
+
+std::string_view name_of(HandOverEnd end) {
+    switch (end) {
+        case HandOverEnd::withdrawn: return "the attempt was withdrawn";
+        case HandOverEnd::late: return "it took too long";
+        case HandOverEnd::peer_gone: return "the other process went away in the middle";
+        case HandOverEnd::descriptors: return "a descriptor could not be passed on";
+        case HandOverEnd::unknown_listener: return "a connection belongs to a listener that is not there";
+        case HandOverEnd::bad_table: return "what was sent does not fit slot memory";
+        case HandOverEnd::no_standby: return "the new image could not clone its standby";
+        case HandOverEnd::count: break;
+    }
+    return "no reason that is known";
 }
 
 }  // namespace tcpd::slot

@@ -7,10 +7,12 @@
 
 #include <csignal>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/slot/reason.h"
 
 namespace tcpd::slot {
 
@@ -24,15 +26,33 @@ enum class MessageType : uint32_t {
     replace_log,      // with a descriptor: put it in the place of the log's
     retire_if_empty,  // exit if no connection is open; MasterControl::word is (0,0) already then answered by
                       // exit
+    hand_over,      // a: the attempt; to the image in service, with one end of a socket pair: park, send the
+                    // table through it (hand_over.h), wait on the word. Stale if the word says otherwise
+    receive_table,  // a: the attempt; to its image, with the other end
     // slot to master
-    started = 101,  // the image's start-up is done, it waits for its seat
+    started = 101,  // the image's start-up is done, it waits for its seat, or for receive_table
     seated,         // a: worker pid, b: standby pid (0: none), c: predecessor's pid (0: none)
     serving,        // a: worker pid, adoption is done
     backing_off,    // a: worker pid, b: milliseconds
     clone_failed,   // a: worker pid, b: errno
     log_replaced,   // a: 0 or errno
     drained,        // a: connections that were closed at the end
+    unparked,       // a: worker pid, b: HandOverEnd; the attempt is over and this worker serves on
+    refused_table,  // a: image pid, b: HandOverEnd; the image exits
 };
+
+// Why a hand-over ended without a commit, as far as one side knows.
+enum class HandOverEnd : uint32_t {
+    withdrawn,         // somebody else withdrew the attempt: the other message says why
+    late,              // its time limit passed
+    peer_gone,         // the other side went away in the middle
+    descriptors,       // a descriptor could not be sent, or did not land at its number
+    unknown_listener,  // a connection belongs to a listener that the new configuration does not have
+    bad_table,         // what was sent does not fit slot memory
+    no_standby,        // the new image could not clone its standby
+    count
+};
+std::string_view name_of(HandOverEnd end);  // in words
 
 struct Message {
     MessageType type;
@@ -53,13 +73,26 @@ inline constexpr int kSlotFd = 4;
 inline constexpr int kCountsFd = 5;
 inline constexpr int kBundleFd = 6;
 inline constexpr int kLogFd = 7;
-inline constexpr int kFirstListenFd = 8;
+// From here to the listening sockets lies what an image opens itself (its loop, our epoll set): always at the
+// same numbers, so that no connection of the image before it can be in its way.
+inline constexpr int kFirstOwnFd = 8;
+inline constexpr int kFirstListenFd = 16;
 
 struct ListenSocket {
-    uint32_t listener_id;     // stable id
-    uint32_t listener_index;  // in the bundle's Config::listeners
-    uint32_t address_index;   // in Listener::listen
+    uint32_t listener_id;  // stable id
     int32_t fd;
+    uint32_t is_unix;
+    uint32_t closing;  // the address is no longer listened on: accept what is queued, then let go
+};
+
+// A listener that has connections, or may get some.
+struct BirthListener {
+    uint32_t id;              // stable id
+    int32_t bundle_fd;        // of the configuration that it stands in; kBundleFd: the one in force
+    uint32_t index;           // in its Config::listeners
+    uint32_t spread;          // as the next two: only for one that was removed or replaced
+    uint64_t drain_begin_ns;  // monotonic; 0: it is in force
+    uint64_t drain_end_ns;    // 0: no limit
 };
 
 struct Birth {
@@ -68,12 +101,17 @@ struct Birth {
     uint32_t slots;  // columns of the shared counts in use
     uint32_t descriptor_limit;
     uint32_t log_level;  // log::Level; the command line's goes before the bundle's
+    // Cause: the image receives the table of the one in service and adopts its connections for this cause.
+    // Cause::count: it is the slot's first.
+    uint32_t cause = static_cast<uint32_t>(Cause::count);
+    std::vector<BirthListener> listeners;
     std::vector<ListenSocket> sockets;
+    bool is_renewal() const { return cause < static_cast<uint32_t>(Cause::count); }
 };
 
 struct Received {
     Message message;
-    UniqueFd descriptor;  // replace_log
+    UniqueFd descriptor;  // of replace_log, hand_over, receive_table
 };
 
 // MSG_DONTWAIT | MSG_NOSIGNAL; a full socket is an Error of its own (timed_out).

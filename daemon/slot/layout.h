@@ -70,6 +70,10 @@ struct MasterControl {
     std::atomic<uint64_t> drain_end_ns;    // 0 with drain_begin_ns set: no limit
     std::atomic<uint32_t> drain_spread;
     std::atomic<uint32_t> accept_paused;  // 1: this slot accepts nothing for now (it lost its standby)
+    // Tables beside the one in service that hold, or may hold, copies of the connections: of an attempt that
+    // was begun, of an image that went out of service. Counted up before the word is, down once the table is
+    // gone. Not 0: a close alone does not end a connection, nor its registration.
+    std::atomic<uint32_t> other_tables;
     char listener_names[kMaxListeners]
                        [kMaxNameBytes + 1];  // by stable id; written before the image that uses it
 };
@@ -90,6 +94,7 @@ struct WorkerControl {
         fault_signal;  // of a holder that gives its seat away in its fault handler; the next clears it
     std::atomic<uint32_t> clones;  // of this slot so far; clone_tids[clones % kRecentClones] is written next
     uint32_t clone_tids[kRecentClones];
+    uint32_t attempt_clone_tid;      // as clone_tids, of an image that has not committed yet
     std::atomic<int32_t> poller_fd;  // our own epoll descriptor in the table; 0: none yet
     std::atomic<uint32_t> high_fd;   // no connection was ever at or above this descriptor
     std::atomic<uint64_t> next_connection;

@@ -45,11 +45,28 @@ Listeners::~Listeners() {
     for (const ListeningAddress& opened : addresses_) remove_file(opened.file);
 }
 
-std::vector<slot::ListenSocket> Listeners::describe_for_slot() const {
+std::vector<slot::BirthListener> Listeners::describe_listeners() const {
+    std::vector<slot::BirthListener> list;
+    for (const ListeningAddress& opened : addresses_) {
+        if (!list.empty() && list.back().id == opened.listener) continue;
+        list.push_back({.id = opened.listener,
+                        .bundle_fd = slot::kBundleFd,
+                        .index = opened.listener,
+                        .spread = 0,
+                        .drain_begin_ns = 0,
+                        .drain_end_ns = 0});
+    }
+    return list;
+}
+
+std::vector<slot::ListenSocket> Listeners::describe_sockets() const {
     std::vector<slot::ListenSocket> list;
     int fd = slot::kFirstListenFd;
     for (const ListeningAddress& opened : addresses_) {
-        list.push_back({opened.listener, opened.listener, opened.index, fd++});
+        list.push_back({.listener_id = opened.listener,
+                        .fd = fd++,
+                        .is_unix = opened.address.is_unix() ? 1U : 0U,
+                        .closing = 0});
     }
     return list;
 }

@@ -35,8 +35,9 @@ public:
     ~Listeners();  // closes, and removes the files that are still ours
 
     const std::vector<ListeningAddress>& addresses() const { return addresses_; }
+    std::vector<slot::BirthListener> describe_listeners() const;
     // In the order of the descriptors that an image finds from slot::kFirstListenFd on.
-    std::vector<slot::ListenSocket> describe_for_slot() const;
+    std::vector<slot::ListenSocket> describe_sockets() const;
     std::vector<int> sockets_of(uint32_t slot) const;
     Result<void> steer(const std::vector<uint32_t>& slots) const;
     // The kernel takes no more connections once the slots have let go as well.

@@ -121,10 +121,12 @@ BOOST_AUTO_TEST_CASE(a_slot_gets_its_own_tcp_sockets_and_the_common_unix_socket)
     BOOST_TEST(first[0] != second[0]);
     BOOST_TEST(first[1] != second[1]);
     BOOST_TEST(first[2] == second[2]);
-    const auto described = opened.describe_for_slot();
+    const auto described = opened.describe_sockets();
     BOOST_TEST(described[2].listener_id == 1U);
-    BOOST_TEST(described[2].address_index == 1U);
+    BOOST_TEST(described[0].is_unix == 0U);
+    BOOST_TEST(described[2].is_unix == 1U);
     BOOST_TEST(described[2].fd == slot::kFirstListenFd + 2);
+    BOOST_TEST(opened.describe_listeners().size() == 2U);
 }
 
 BOOST_AUTO_TEST_CASE(a_port_in_use_is_not_shared_and_its_holder_is_named) {

@@ -54,7 +54,7 @@ void lay_out(const Gifts& gifts, int control, int log) {
     const int lifted[] = {lift(control), lift(gifts.memory.get()), lift(gifts.counts.get()),
                           lift(gifts.bundle.get()), lift(log)};
     for (int i = 0; i < 5; ++i) ::dup2(lifted[i], slot::kControlFd + i);
-    ::close_range(slot::kFirstListenFd, ~0U, 0);
+    ::close_range(slot::kFirstOwnFd, ~0U, 0);
 }
 
 std::string read_rest(int fd) {

@@ -105,19 +105,35 @@ BOOST_AUTO_TEST_CASE(malformed_messages_are_refused) {
     BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::timed_out));
 }
 
-BOOST_AUTO_TEST_CASE(a_descriptor_belongs_to_replace_log_alone) {
+BOOST_AUTO_TEST_CASE(a_descriptor_comes_with_those_messages_that_bring_one) {
     Pair pair;
+    for (const auto type : {MessageType::replace_log, MessageType::hand_over, MessageType::receive_table}) {
+        BOOST_REQUIRE(send_message(pair.master.get(), {type}));
+        BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
+        BOOST_REQUIRE(send_message(pair.master.get(), {type, 5}, pair.slot.get()));
+        auto got = receive_message(pair.slot.get());
+        BOOST_REQUIRE(got);
+        BOOST_TEST(bool{got->descriptor});
+    }
     BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::replace_log}));
     BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}, pair.slot.get()));
     BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
     BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
 }
 
-BOOST_AUTO_TEST_CASE(a_birth_keeps_its_sockets_in_order) {
+BOOST_AUTO_TEST_CASE(a_birth_keeps_listeners_and_sockets_in_order) {
     Pair pair;
-    Birth birth{.image = 7, .slot = 2, .slots = 4, .descriptor_limit = 20'000, .log_level = 3, .sockets = {}};
+    Birth birth{.image = 7,
+                .slot = 2,
+                .slots = 4,
+                .descriptor_limit = 20'000,
+                .log_level = 3,
+                .cause = static_cast<uint32_t>(Cause::upgrade),
+                .listeners = {},
+                .sockets = {}};
+    for (uint32_t i = 0; i < 256; ++i) birth.listeners.push_back({i, kBundleFd, i + 1, 1, i + 2, i + 3});
     for (uint32_t i = 0; i < 1'000; ++i)
-        birth.sockets.push_back({i % 256, i, i + 1, static_cast<int>(i) + 8});
+        birth.sockets.push_back({i % 256, static_cast<int>(i) + kFirstListenFd, i % 2, i % 3});
     BOOST_REQUIRE(send_birth(pair.master.get(), birth));
     auto got = receive_birth(pair.slot.get());
     BOOST_REQUIRE(got);
@@ -126,11 +142,18 @@ BOOST_AUTO_TEST_CASE(a_birth_keeps_its_sockets_in_order) {
     BOOST_TEST(got->slots == 4U);
     BOOST_TEST(got->descriptor_limit == 20'000U);
     BOOST_TEST(got->log_level == 3U);
+    BOOST_TEST(got->is_renewal());
+    BOOST_REQUIRE(got->listeners.size() == 256U);
+    BOOST_TEST(got->listeners[255].id == 255U);
+    BOOST_TEST(got->listeners[255].bundle_fd == kBundleFd);
+    BOOST_TEST(got->listeners[255].index == 256U);
+    BOOST_TEST(got->listeners[255].drain_begin_ns == 257U);
+    BOOST_TEST(got->listeners[255].drain_end_ns == 258U);
     BOOST_REQUIRE(got->sockets.size() == 1'000U);
     BOOST_TEST(got->sockets[999].listener_id == 999U % 256);
-    BOOST_TEST(got->sockets[999].listener_index == 999U);
-    BOOST_TEST(got->sockets[999].address_index == 1'000U);
-    BOOST_TEST(got->sockets[999].fd == 1'007);
+    BOOST_TEST(got->sockets[999].fd == 999 + kFirstListenFd);
+    BOOST_TEST(got->sockets[999].is_unix == 1U);
+    BOOST_TEST(got->sockets[998].closing == 998U % 3);
 }
 
 BOOST_AUTO_TEST_CASE(a_birth_may_have_no_socket) {
@@ -139,11 +162,13 @@ BOOST_AUTO_TEST_CASE(a_birth_may_have_no_socket) {
     auto got = receive_birth(pair.slot.get());
     BOOST_REQUIRE(got);
     BOOST_TEST(got->sockets.empty());
+    BOOST_TEST(!got->is_renewal());
 }
 
 BOOST_AUTO_TEST_CASE(a_false_birth_is_refused) {
     Pair pair;
-    const uint32_t missing_socket[7] = {1, 1, 1, 1, 1, 1, 1}, huge[7] = {1, 1, 1, 1, 1, 1, 0xFFFFFFFF};
+    const uint32_t missing_socket[9] = {1, 1, 1, 1, 1, 1, 1, 0, 1},
+                   huge[9] = {1, 1, 1, 1, 1, 1, 1, 0xFFFFFFFF, 0xFFFFFFFF};
     ::send(pair.master.get(), missing_socket, sizeof missing_socket, 0);
     ::send(pair.master.get(), huge, sizeof huge, 0);
     BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}));
