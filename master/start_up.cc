@@ -17,7 +17,6 @@ namespace tcpd::master {
 
 namespace {
 
-constexpr uint64_t kImagesOwn = 8;  // epoll descriptors and the like of an image
 constexpr mode_t kLogMode = 0640;
 
 }  // namespace
@@ -61,8 +60,7 @@ Result<void> check_user(const std::string& user) {
 DescriptorBudget make_budget(uint64_t limit, uint64_t addresses) {
     DescriptorBudget budget;
     budget.limit = limit;
-    budget.set_aside =
-        std::min(limit, slot::kFirstListenFd + addresses + kImagesOwn + slot::kReservedDescriptors);
+    budget.set_aside = std::min(limit, slot::kFirstListenFd + addresses + slot::kReservedDescriptors);
     budget.connections = limit - budget.set_aside;
     return budget;
 }

@@ -18,7 +18,7 @@ BOOST_AUTO_TEST_SUITE(start_up)
 BOOST_AUTO_TEST_CASE(the_budget_is_the_limit_less_what_is_no_connection) {
     const DescriptorBudget budget = make_budget(1024, 3);
     BOOST_TEST(budget.limit == 1024U);
-    BOOST_TEST(budget.set_aside == 8U + 3 + 8 + 64);
+    BOOST_TEST(budget.set_aside == 16U + 3 + 64);
     BOOST_TEST(budget.connections == 1024U - budget.set_aside);
 }
 
