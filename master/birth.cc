@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -60,6 +61,7 @@ void lay_out_descriptors(Plan& plan) {
     for (size_t i = 0; i < plan.moves.size(); ++i) {
         if (::dup2(plan.lifted[i], plan.moves[i].to) < 0) give_up(plan, Stage::move_descriptors);
     }
+    ::close_range(slot::kFirstOwnFd, slot::kFirstListenFd - 1, CLOSE_RANGE_CLOEXEC);
     ::close_range(static_cast<unsigned>(plan.floor), ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
@@ -152,7 +154,7 @@ Result<pid_t> execute_image(int program, const std::string& title, const Inherit
               .report = child_report.get(),
               .argv = argv};
     plan.lifted.resize(plan.moves.size());
-    plan.floor = plan.moves.back().to + 1;
+    plan.floor = std::max(plan.moves.back().to + 1, slot::kFirstListenFd);
     const pid_t pid = fork_blocked(plan);
     if (pid < 0) return system_error(errno, "fork an image");
     child_report.reset();

@@ -104,8 +104,8 @@ BOOST_AUTO_TEST_CASE(the_plan_is_the_stated_list) {
                                                   {22, slot::kCountsFd},
                                                   {23, slot::kBundleFd},
                                                   {24, slot::kLogFd},
-                                                  {30, 8},
-                                                  {31, 9}};
+                                                  {30, slot::kFirstListenFd},
+                                                  {31, slot::kFirstListenFd + 1}};
     BOOST_TEST((plan_descriptors({20, 21, 22, 23, 24, {30, 31}}) == expected));
 }
 
@@ -142,7 +142,7 @@ BOOST_AUTO_TEST_CASE(one_file_may_stand_for_several) {
     const int same = nursery.files[0].get();
     nursery.given = {nursery.slot_end.get(), same, same, same, same, {same}};
     nursery.execute();
-    BOOST_TEST(inode_of(nursery.of_process("fd/8")) == inode_of(same));
+    BOOST_TEST(inode_of(nursery.of_process("fd/16")) == inode_of(same));
     BOOST_TEST(inode_of(nursery.of_process("fd/4")) == inode_of(same));
 }
 
