@@ -23,6 +23,7 @@ inline constexpr unsigned kMaxWorkers = 256;  // slots
 
 struct Drain {
     Duration stop = 30s;
+    Duration replaced = 10min;
     bool spread = true;
     bool operator==(const Drain&) const = default;
 };

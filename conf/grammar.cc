@@ -41,6 +41,8 @@ const auto kRows = std::to_array<Row>({
     {"drain", Section{}, "how a SIGTERM ends what is open"},
     {"drain.stop", time_limit([](const Target& t) { return &t.config->drain.stop; }),
      "time for connections to end by themselves; 0: no limit"},
+    {"drain.replaced", time_limit([](const Target& t) { return &t.config->drain.replaced; }),
+     "how long connections may go on whose listener a reload removed or replaced, then they are closed"},
     {"drain.spread", Flag{[](const Target& t) { return &t.config->drain.spread; }},
      "close evenly over the second half of that time; false: all at its end"},
 

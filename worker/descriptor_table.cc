@@ -4,7 +4,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+
+#include "daemon/slot/control_message.h"
 
 namespace tcpd::worker {
 
@@ -26,7 +29,11 @@ Result<DescriptorTable> prepare_descriptor_table() {
     DescriptorTable table;
     table.poller_fd = epoll_create1(EPOLL_CLOEXEC);
     if (table.poller_fd < 0) return system_error(errno, "make the epoll set of the connections");
-    const int highest = highest_open();
+    if (table.poller_fd >= slot::kFirstListenFd - 1)
+        return Error{.code = ErrorCode::exhausted,
+                     .doing = "make the epoll set of the connections",
+                     .reason = "the numbers for what an image opens itself are used up"};
+    const int highest = std::max(highest_open(), slot::kFirstListenFd - 1);
     for (;;) {
         const int fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
         if (fd < 0) return system_error(errno, "fill the descriptor table below the connections");

@@ -18,6 +18,7 @@
 #include "worker/dispositions.h"
 #include "worker/fault_handler.h"
 #include "worker/life.h"
+#include "worker/renewal/table_receiver.h"
 #include "worker/sandbox.h"
 #include "worker/standby.h"
 
@@ -40,8 +41,8 @@ void need(const Result<void>& result) {
     if (!result) give_up(result.error());
 }
 
-conf::Config read_config() {
-    auto snapshot = conf::read_bundle(slot::kBundleFd);
+conf::Config read_config(int bundle_fd) {
+    auto snapshot = conf::read_bundle(bundle_fd);
     if (!snapshot) give_up(snapshot.error(), kExitConfig);
     const std::string path = snapshot->main_path;
     conf::SnapshotSource source(std::move(*snapshot));
@@ -49,6 +50,37 @@ conf::Config read_config() {
     for (const auto& problem : loaded.problems) log::error("image: {}", problem.text());
     if (!loaded.problems.empty()) ::_exit(kExitConfig);
     return std::move(loaded.config);
+}
+
+// What the master says is checked once, here; nobody else looks a second time.
+std::map<int, conf::Config> read_former_configs(const slot::Birth& birth, const conf::Config& in_force) {
+    std::map<int, conf::Config> former;
+    for (const slot::BirthListener& born : birth.listeners) {
+        const conf::Config* config = &in_force;
+        if (born.bundle_fd != slot::kBundleFd) {
+            auto at = former.find(born.bundle_fd);
+            if (at == former.end()) at = former.emplace(born.bundle_fd, read_config(born.bundle_fd)).first;
+            config = &at->second;
+        }
+        if (born.id >= slot::kMaxListeners || born.index >= config->listeners.size())
+            give_up({.code = ErrorCode::bad_format,
+                     .doing = "read a birth",
+                     .reason =
+                         fmt::format("it names listener {} at {}, which is not there", born.id, born.index)});
+    }
+    return former;
+}
+
+void check_sockets(const slot::Birth& birth) {
+    for (const slot::ListenSocket& socket : birth.sockets) {
+        const bool known = std::any_of(birth.listeners.begin(), birth.listeners.end(),
+                                       [&](const auto& born) { return born.id == socket.listener_id; });
+        if (known) continue;
+        give_up({.code = ErrorCode::bad_format,
+                 .doing = "read a birth",
+                 .reason =
+                     fmt::format("a socket is of listener {}, which it does not name", socket.listener_id)});
+    }
 }
 
 void start_log(const slot::Birth& birth, const conf::Config& config) {
@@ -99,18 +131,31 @@ void drop_user(const conf::Config& config) {
 
 Image make_image() {
     slot::Birth birth = need(slot::receive_birth(slot::kControlFd));
-    conf::Config config = read_config();
+    conf::Config config = read_config(slot::kBundleFd);
     start_log(birth, config);
+    std::map<int, conf::Config> former = read_former_configs(birth, config);
+    check_sockets(birth);
     set_process_title(fmt::format("tcpd: standby {}", birth.slot));
     return Image{.birth = std::move(birth),
                  .memory = need(slot::SlotMemory::map(slot::kSlotFd, slot::SlotMemory::Access::worker)),
                  .counts = need(slot::SharedCounts::map(slot::kCountsFd)),
                  .config = std::move(config),
+                 .former_configs = std::move(former),
                  .loop = make_loop(),
                  .seat = need(Seat::create())};
 }
 
+// Exits if nothing comes of it.
+void take_over_table(Image& image) {
+    if (const auto end = TableReceiver(image).receive()) refuse_table(image, *end);
+}
+
 }  // namespace
+
+bool is_own_socket(const Image& image, int fd) {
+    return std::any_of(image.birth.sockets.begin(), image.birth.sockets.end(),
+                       [fd](const slot::ListenSocket& socket) { return socket.fd == fd; });
+}
 
 void run_image() {
     ::close_range(slot::kControlFd, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -126,6 +171,7 @@ void run_image() {
     image.first_connection_fd = table.first_connection_fd;
     log::info("sandbox: {}", enter_sandbox());
     need(slot::send_message(slot::kControlFd, {slot::MessageType::started}));
+    if (image.birth.is_renewal()) take_over_table(image);
     live(image);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 
 #include "conf/config.h"
 #include "daemon/base/clock.h"
@@ -37,12 +38,16 @@ struct Image {
     slot::SlotMemory memory;
     slot::SharedCounts counts;
     conf::Config config;
+    std::map<int, conf::Config> former_configs;  // by bundle descriptor: of listeners that a reload removed
     struct ev_loop* loop;  // owns its epoll descriptor; whoever serves calls ev_loop_fork first
     Seat seat;
     int poller_fd = -1;            // our own epoll set (worker/net/poller.h)
     int first_connection_fd = -1;  // every descriptor below is pristine; from it on they belong to records
     Holder holder{};
 };
+
+// Listening sockets may lie among the connections' numbers: a hand-over moves those that stand in the way.
+bool is_own_socket(const Image& image, int fd);
 
 // What main calls for `--image`. A start-up that fails exits with kExitSystem or kExitConfig after one line
 // in the log.

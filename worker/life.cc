@@ -11,6 +11,7 @@
 #include "daemon/base/process.h"
 #include "worker/back_off.h"
 #include "worker/fault_handler.h"
+#include "worker/renewal/table_receiver.h"
 #include "worker/service.h"
 #include "worker/settle.h"
 #include "worker/standby.h"
@@ -78,10 +79,17 @@ void publish_holder(Image& image) {
     count_own_clone(control);
 }
 
+// From here on the connections are this image's; the old worker hears of it by the socket's end. Without a
+// standby it would be worse off than what it replaces.
 void commit(Image& image) {
+    if (image.holder.standby_pid == 0) refuse_table(image, slot::HandOverEnd::no_standby);
+    FAULT_POINT(renewal_received_not_committed);
     const auto word = ServiceWord::unpack(image.memory.master_control().word.load());
     if (word.attempt != image.birth.image || !try_replace(image, word, {word.attempt, 0})) retire();
+    leave_hand_over();
     publish_holder(image);
+    note_attempt_clone(image.memory.worker_control());
+    FAULT_POINT(renewal_committed_not_adopted);
 }
 
 void become_standby(Image& image) {
@@ -91,8 +99,8 @@ void become_standby(Image& image) {
 
 // True in the clone, which then waits for the seat: it makes no other call, its title is from before this
 // seat.
-bool clone_is_next(Image& image) {
-    const pid_t pid = clone_standby(image.memory.worker_control());
+bool clone_is_next(Image& image, Verdict verdict) {
+    const pid_t pid = clone_standby(image.memory.worker_control(), verdict != Verdict::commit_after_clone);
     if (pid == 0) {
         become_standby(image);
         return true;
@@ -130,6 +138,15 @@ void back_off(Image& image) {
 
 }  // namespace
 
+void refuse_table(Image& image, slot::HandOverEnd reason) {
+    const auto word = ServiceWord::unpack(image.memory.master_control().word.load());
+    if (word.attempt == image.birth.image) try_replace(image, word, {word.in_service, 0});
+    log::error("image {} does not take over: {}", image.birth.image, name_of(reason));
+    (void)slot::send_message(slot::kControlFd, {MessageType::refused_table, static_cast<uint32_t>(::getpid()),
+                                                static_cast<uint32_t>(reason)});
+    retire();
+}
+
 void live(Image& image) {
     for (;;) {
         wait_for_seat(image);
@@ -137,7 +154,7 @@ void live(Image& image) {
         const Verdict verdict = settle(image);
         if (verdict == Verdict::serve) publish_holder(image);
         FAULT_POINT(settle_done_not_cloned);
-        if (clone_is_next(image)) continue;
+        if (clone_is_next(image, verdict)) continue;
         FAULT_POINT(seat_cloned_not_told);
         if (verdict == Verdict::commit_after_clone) commit(image);
         announce(image);

@@ -13,6 +13,8 @@ namespace tcpd::worker {
 
 // Never returns; `image` is pristine.
 [[noreturn]] void live(Image& image);
+// The image does not come into service: withdraws the attempt, tells the master why, and exits.
+[[noreturn]] void refuse_table(Image& image, slot::HandOverEnd reason);
 // On TERM, between two callbacks of the loop: exits at once, so that the robust futex wakes the standby.
 [[noreturn]] void leave_seat();
 

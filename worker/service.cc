@@ -1,6 +1,7 @@
 #include "worker/service.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include "worker/handler/proxy.h"
 #include "worker/life.h"
 #include "worker/recovery.h"
+#include "worker/renewal/table_sender.h"
 
 namespace tcpd::worker {
 
@@ -46,19 +48,25 @@ Service::Service(Image& image)
     make_listeners();
 }
 
-std::unique_ptr<Handler> Service::make_handler(const conf::Handler& handler) {
+std::unique_ptr<Handler> Service::make_handler(const conf::Handler& handler, const conf::Config& config) {
     switch (handler.kind) {
         case conf::HandlerKind::echo: return std::make_unique<Echo>();
         case conf::HandlerKind::discard: return std::make_unique<Discard>();
         case conf::HandlerKind::proxy: break;
     }
-    return std::make_unique<Proxy>(connections_, dialer_, image_.config.upstreams[handler.upstream]);
+    return std::make_unique<Proxy>(connections_, dialer_, config.upstreams[handler.upstream]);
+}
+
+const conf::Config& Service::config_of(const slot::BirthListener& born) const {
+    const auto former = image_.former_configs.find(born.bundle_fd);
+    return former == image_.former_configs.end() ? image_.config : former->second;
 }
 
 void Service::make_rules() {
     for (const slot::BirthListener& born : image_.birth.listeners) {
-        const conf::Listener& listener = image_.config.listeners[born.index];
-        handlers_.push_back(make_handler(listener.handler));
+        const conf::Config& config = config_of(born);
+        const conf::Listener& listener = config.listeners[born.index];
+        handlers_.push_back(make_handler(listener.handler, config));
         auto rules = std::make_unique<Rules>();
         rules->id = born.id;
         rules->name = listener.name;
@@ -67,8 +75,11 @@ void Service::make_rules() {
         rules->closing = ticks_of(to_ns(listener.timeouts.closing));
         rules->slow_reader = ticks_of(to_ns(listener.timeouts.slow_reader));
         if (listener.handler.kind == conf::HandlerKind::proxy) {
-            rules->dial = ticks_of(to_ns(image_.config.upstreams[listener.handler.upstream].dial_timeout));
+            rules->dial = ticks_of(to_ns(config.upstreams[listener.handler.upstream].dial_timeout));
         }
+        rules->drain_begin_ns = born.drain_begin_ns;
+        rules->drain_until_ns = born.drain_end_ns;
+        rules->drain_spread = born.spread != 0;
         rules->output_high_bytes = listener.limits.output_high_bytes;
         rules->output_low_bytes = listener.limits.output_low_bytes;
         rules->connections = listener.limits.connections;
@@ -93,11 +104,15 @@ void Service::adopt() {
     const bool first = control.seats_taken.load() <= 1;
     control.seat_state.store(static_cast<uint32_t>(SeatState::adopting), std::memory_order_release);
     const uint64_t begun = monotonic_ns();
-    Recovery(connections_, image_.counts, listeners_).adopt(first, slot::Cause::crash);
-    if (!first) {
-        log::info("took the seat of pid {}: {} connections adopted in {} us", image_.holder.predecessor_pid,
-                  connections_.open_count(), (monotonic_ns() - begun) / 1000);
-    }
+    const bool renewed = image_.holder.is_first && image_.birth.is_renewal();
+    const auto cause = renewed ? static_cast<slot::Cause>(image_.birth.cause) : slot::Cause::crash;
+    Recovery(connections_, image_.counts, listeners_).adopt(first, cause);
+    if (first) return;
+    const std::string how =
+        renewed ? fmt::format("image {} is in service ({})", image_.birth.image, name_of(cause))
+                : fmt::format("took the seat of pid {}", image_.holder.predecessor_pid);
+    log::info("{}: {} connections adopted in {} us", how, connections_.open_count(),
+              (monotonic_ns() - begun) / 1000);
 }
 
 void Service::run() {
@@ -109,8 +124,8 @@ void Service::run() {
     heartbeat_.start_every(heartbeat_seconds());
     term_.start(SIGTERM);
     before_sleep_.start();
-    const bool paused = image_.memory.master_control().accept_paused.load() != 0;
-    for (const auto& listener : listeners_) paused ? listener->stop() : listener->start();
+    close_left_sockets();
+    start_listeners();
     auto& control = image_.memory.worker_control();
     if (image_.holder.is_first) control.service_started_ns.store(monotonic_ns());
     control.seat_state.store(static_cast<uint32_t>(SeatState::serving), std::memory_order_release);
@@ -120,6 +135,18 @@ void Service::run() {
     tick_.start_every(kTickSeconds);
     ev_run(image_.loop, 0);
     abort();  // nothing ever breaks the loop
+}
+
+void Service::start_listeners() {
+    const bool paused = image_.memory.master_control().accept_paused.load() != 0;
+    for (const auto& listener : listeners_) paused ? listener->stop() : listener->start();
+}
+
+// Addresses that the configuration has no more.
+void Service::close_left_sockets() {
+    for (size_t i = 0; i < listeners_.size(); ++i) {
+        if (image_.birth.sockets[i].closing != 0) listeners_[i]->accept_rest_and_close(kNullFd);
+    }
 }
 
 void Service::beat() {
@@ -197,7 +224,7 @@ void Service::sweep() {
     const uint32_t stop = std::min(end, swept_to_ + kSweepStep);
     for (; swept_to_ < stop; ++swept_to_) {
         const int fd = static_cast<int>(swept_to_);
-        if (connections_.at(fd) || fcntl(fd, F_GETFD) < 0) continue;
+        if (connections_.at(fd) || fcntl(fd, F_GETFD) < 0 || is_own_socket(image_, fd)) continue;
         close(fd);
         ++image_.memory.scoreboard().descriptors_swept;
     }
@@ -223,7 +250,7 @@ void Service::on_control() {
     }
 }
 
-void Service::on_message(const slot::Received& received) {
+void Service::on_message(slot::Received& received) {
     connections_.set_now(monotonic_ns());
     switch (received.message.type) {
         case MessageType::drain: return begin_drain();
@@ -234,6 +261,7 @@ void Service::on_message(const slot::Received& received) {
         case MessageType::resume_accept:
             for (const auto& listener : listeners_) listener->start();
             return;
+        case MessageType::hand_over: return hand_over(received);
         case MessageType::replace_log: return replace_log(received);
         case MessageType::retire_if_empty:
             if (connections_.open_count() == 0) retire(0);
@@ -241,6 +269,36 @@ void Service::on_message(const slot::Received& received) {
         default:
             log::error("the master sent a message of type {}", static_cast<uint32_t>(received.message.type));
     }
+}
+
+// An order that a predecessor was to carry out, or that was withdrawn since, is stale.
+void Service::hand_over(slot::Received& received) {
+    const uint32_t attempt = received.message.a;
+    const uint64_t word = image_.memory.master_control().word.load();
+    if (word != slot::ServiceWord{image_.birth.image, attempt}.pack()) return;
+    park();
+    const auto end = TableSender(image_, attempt, std::move(received.descriptor)).run();
+    if (!end) _exit(slot::kExitRetired);
+    unpark(attempt, *end);
+}
+
+// Nothing of the slot is touched any more: it may belong to another process the next moment.
+void Service::park() {
+    log_ring_.flush();
+    log::set_buffer(nullptr);
+    for (const auto& listener : listeners_) listener->stop();
+    connections_.journal().publish_idle();
+}
+
+void Service::unpark(uint32_t attempt, slot::HandOverEnd end) {
+    log::set_buffer(&log_ring_);
+    if (!draining_) start_listeners();
+    connections_.set_now(monotonic_ns());
+    beat();
+    log::warn("image {} did not take over: {}; this one serves on", attempt, name_of(end));
+    (void)slot::send_message(slot::kControlFd,
+                             {MessageType::unparked, static_cast<uint32_t>(image_.holder.pid),
+                              static_cast<uint32_t>(end), attempt});
 }
 
 void Service::replace_log(const slot::Received& received) {

@@ -41,19 +41,25 @@ public:
 private:
     void make_rules();
     void make_listeners();
-    std::unique_ptr<Handler> make_handler(const conf::Handler& handler);
+    std::unique_ptr<Handler> make_handler(const conf::Handler& handler, const conf::Config& config);
+    const conf::Config& config_of(const slot::BirthListener& born) const;
     void adopt();
 
     void on_connections_ready();
     void replace_poller();
     void on_control();
-    void on_message(const slot::Received& received);
+    void on_message(slot::Received& received);
     void on_tick();
     void on_heartbeat();
     void on_term();
     void before_sleep();
     void beat();
 
+    void hand_over(slot::Received& received);
+    void park();
+    void unpark(uint32_t attempt, slot::HandOverEnd end);
+    void start_listeners();
+    void close_left_sockets();
     void begin_drain();
     void on_master_gone();
     void close_listeners();

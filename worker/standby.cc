@@ -28,18 +28,24 @@ void prepare_clones() {
     if (::prctl(PR_GET_TID_ADDRESS, &address) == 0 && address != nullptr) cached_tid = address;
 }
 
-pid_t clone_standby(slot::WorkerControl& control) {
+pid_t clone_standby(slot::WorkerControl& control, bool committed) {
     if (has_other_threads()) {
         errno = EBUSY;
         return -1;
     }
     const uint32_t clones = control.clones.load();
     clones_before_own_birth = clones;
-    const long pid = ::syscall(SYS_clone, kStandbyFlags, nullptr,
-                               &control.clone_tids[clones % slot::kRecentClones], cached_tid, 0UL);
+    uint32_t* noted_at =
+        committed ? &control.clone_tids[clones % slot::kRecentClones] : &control.attempt_clone_tid;
+    const long pid = ::syscall(SYS_clone, kStandbyFlags, nullptr, noted_at, cached_tid, 0UL);
     if (pid == 0) is_clone = true;
-    if (pid > 0) control.clones.store(clones + 1);
+    if (pid > 0 && committed) control.clones.store(clones + 1);
     return static_cast<pid_t>(pid);
+}
+
+void note_attempt_clone(slot::WorkerControl& control) {
+    control.clone_tids[clones_before_own_birth % slot::kRecentClones] = control.attempt_clone_tid;
+    control.clones.store(clones_before_own_birth + 1);
 }
 
 void count_own_clone(slot::WorkerControl& control) {

@@ -26,7 +26,10 @@ void prepare_clones();
 // As fork: the standby's pid; 0 in the standby; -1 and errno. EBUSY: another thread runs, whose locks the
 // standby would inherit locked. Looked up by unshare(CLONE_THREAD), which does nothing else, since no /proc
 // can be opened here.
-pid_t clone_standby(slot::WorkerControl& control);
+// `committed`: the image is in service. An attempt's clone is noted apart until it is.
+pid_t clone_standby(slot::WorkerControl& control, bool committed = true);
+// By the first holder of an attempt's seat, once it has committed.
+void note_attempt_clone(slot::WorkerControl& control);
 // By a clone that holds the seat now and whose image is in service.
 void count_own_clone(slot::WorkerControl& control);
 

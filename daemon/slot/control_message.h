@@ -37,7 +37,7 @@ enum class MessageType : uint32_t {
     clone_failed,   // a: worker pid, b: errno
     log_replaced,   // a: 0 or errno
     drained,        // a: connections that were closed at the end
-    unparked,       // a: worker pid, b: HandOverEnd; the attempt is over and this worker serves on
+    unparked,       // a: worker pid, b: HandOverEnd, c: the attempt, which is over; this worker serves on
     refused_table,  // a: image pid, b: HandOverEnd; the image exits
 };
 

@@ -11,7 +11,8 @@ namespace tcpd::slot {
 
 namespace {
 
-constexpr size_t kCountsBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(std::atomic<uint32_t>);
+constexpr size_t kCells = size_t{kMaxListeners} * kMaxSlots;
+constexpr size_t kCountsBytes = kCells * sizeof(std::atomic<uint32_t>) + kPageBytes;
 constexpr unsigned kNoExecSeal = 0x0008U;  // MFD_NOEXEC_SEAL, since Linux 6.3
 
 UniqueFd open_memfd() {

@@ -25,6 +25,8 @@ public:
     std::atomic<uint32_t>& open(uint32_t listener, uint32_t slot) {
         return cells_[listener * kMaxSlots + slot];
     }
+    // Columns in use; the master's to say, and it only ever grows.
+    std::atomic<uint32_t>& slots() { return cells_[kMaxListeners * kMaxSlots]; }
     // Over the first `slots` columns.
     uint64_t total(uint32_t listener, uint32_t slots) const;
 

@@ -35,6 +35,7 @@ enum class Provoked {
     by_lone_holder,  // a successor passes it before that: to die there loses the slot
                      // (tests/fault/lone_holder.cc)
     by_drain,        // tests/fault/drain.cc
+    by_renewal,      // tests/fault/renewal.cc
 };
 
 struct Row {
@@ -79,6 +80,10 @@ inline constexpr Row recovery_counted_not_published{Provoked::by_two_deaths, kAl
 inline constexpr Row adopt_done{Provoked::by_succession};
 inline constexpr Row drain_begun{Provoked::by_drain};
 inline constexpr Row loop_idle{Provoked::by_traffic};
+inline constexpr Row renewal_parked_not_sent{Provoked::by_renewal};
+inline constexpr Row renewal_half_sent{Provoked::by_renewal};
+inline constexpr Row renewal_received_not_committed{Provoked::by_renewal};
+inline constexpr Row renewal_committed_not_adopted{Provoked::by_renewal};
 
 }  // namespace row
 

@@ -149,8 +149,8 @@ private:
     std::vector<uint64_t> starved_;  // Connection::tag of those not read for want of buffers
     uint64_t now_ns_ = 0;
     slot::Tick now_ = 0;
-    uint32_t open_ = 0;                                // accepted and dialled
-    uint64_t drain_from_ns_ = 0, drain_until_ns_ = 0;  // 0: no drain, or one without a limit
+    uint32_t open_ = 0;                                 // accepted and dialled
+    uint64_t drain_begin_ns_ = 0, drain_until_ns_ = 0;  // 0: no drain, or one without a limit
     bool drain_spread_ = false;
     bool ended_in_round_ = false, needs_new_poller_ = false;
 };

@@ -97,8 +97,10 @@ void Connections::end_dial(Connection dialled) {
 }
 
 bool Connections::files_are_ours() const {
-    return memory_.master_control().reaped_seats.load(std::memory_order_relaxed) + 1 >=
-           memory_.worker_control().seats_taken.load(std::memory_order_relaxed);
+    const slot::MasterControl& master = memory_.master_control();
+    return master.other_tables.load(std::memory_order_relaxed) == 0 &&
+           master.reaped_seats.load(std::memory_order_relaxed) + 1 >=
+               memory_.worker_control().seats_taken.load(std::memory_order_relaxed);
 }
 
 void Connections::finish(Connection c) {

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -132,14 +133,18 @@ bool Listener::is_over_limit() {
     if (rules_.connections == 0) return false;
     std::atomic<uint32_t>& own = counts_.open(rules_.id, place_.slot);
     own.fetch_add(1);
-    if (counts_.total(rules_.id, place_.slots) <= rules_.connections) return false;
+    if (counts_.total(rules_.id, slots()) <= rules_.connections) return false;
     own.fetch_sub(1);
     return true;
 }
 
+uint32_t Listener::slots() const {
+    return std::max(place_.slots, counts_.slots().load(std::memory_order_relaxed));
+}
+
 bool Listener::has_more_than_its_share() {
     const uint64_t own = counts_.open(rules_.id, place_.slot).load(std::memory_order_relaxed);
-    return own * place_.slots > counts_.total(rules_.id, place_.slots) + place_.slots;
+    return own * slots() > counts_.total(rules_.id, slots()) + slots();
 }
 
 Listener::Step Listener::on_accept_error(int error) {

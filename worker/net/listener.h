@@ -55,6 +55,7 @@ private:
     Step on_accept_error(int error);
     bool is_over_limit();
     bool has_more_than_its_share();
+    uint32_t slots() const;  // in use by now
     void pause(double seconds);
     void on_pause_over();
 

@@ -15,6 +15,9 @@ struct Rules {
     uint32_t id = 0;  // stable
     std::string name;
     slot::Tick idle = 0, half_close = 0, closing = 0, slow_reader = 0, dial = 0;  // 0: no limit
+    // Of a listener that a reload removed or replaced; drain_until_ns 0: no limit, or no drain at all.
+    uint64_t drain_begin_ns = 0, drain_until_ns = 0;
+    bool drain_spread = false;
     uint64_t output_high_bytes = 0, output_low_bytes = 0;
     uint64_t connections = 0;                    // over all workers; 0: no limit
     Handler* handler = nullptr;                  // borrowed

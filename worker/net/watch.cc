@@ -17,6 +17,19 @@ namespace {
 constexpr int32_t kNever = 0x7FFFFFFF;
 constexpr Tick kDialRetryTicks = 6;  // 100 ms after a local fault
 
+// A point in the drain's second half that belongs to this connection alone, the same for every successor.
+uint64_t spread_point(uint64_t id, uint64_t begin_ns, uint64_t until_ns) {
+    const uint64_t from_ns = begin_ns + (until_ns - begin_ns) / 2;
+    const uint64_t scattered =
+        (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits, and a drain is below 2^39 ns or coarse
+    return from_ns + ((until_ns - from_ns) >> 24) * scattered;
+}
+
+struct DrainTime {
+    uint64_t begin_ns, until_ns;  // until_ns 0: no drain, or one without a limit
+    bool spread;
+};
+
 // The nearest of several limits.
 struct Nearest {
     Tick now;
@@ -30,16 +43,14 @@ struct Nearest {
         left = rest;
         why = reason;
     }
+    void consider_drain(uint64_t id, const DrainTime& drain) {
+        if (drain.until_ns == 0) return;
+        const uint64_t at = drain.spread ? spread_point(id, drain.begin_ns, drain.until_ns) : drain.until_ns;
+        consider(slot::to_tick(at), 1, drain.spread ? CloseReason::drained : CloseReason::drain_timeout);
+    }
 };
 
 Tick later(Tick a, Tick b) { return static_cast<int32_t>(a - b) < 0 ? b : a; }
-
-// A point in the drain's second half that belongs to this connection alone, the same for every successor.
-uint64_t spread_point(uint64_t id, uint64_t from_ns, uint64_t until_ns) {
-    const uint64_t scattered =
-        (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits, and a drain is below 2^39 ns or coarse
-    return from_ns + ((until_ns - from_ns) >> 24) * scattered;
-}
 
 }  // namespace
 
@@ -180,11 +191,9 @@ int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
                              CloseReason::half_closed);
         }
     }
-    if (drain_until_ns_ != 0 && !c.is_dialled()) {
-        const uint64_t at =
-            drain_spread_ ? spread_point(c->id, drain_from_ns_, drain_until_ns_) : drain_until_ns_;
-        nearest.consider(slot::to_tick(at), 1,
-                         drain_spread_ ? CloseReason::drained : CloseReason::drain_timeout);
+    if (!c.is_dialled()) {
+        nearest.consider_drain(c->id, {drain_begin_ns_, drain_until_ns_, drain_spread_});
+        nearest.consider_drain(c->id, {rules.drain_begin_ns, rules.drain_until_ns, rules.drain_spread});
     }
     *why = nearest.why;
     return nearest.left;
@@ -229,7 +238,7 @@ void Connections::retry_starved() {
 }
 
 void Connections::begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread) {
-    drain_from_ns_ = begin_ns + (until_ns - begin_ns) / 2;
+    drain_begin_ns_ = begin_ns;
     drain_until_ns_ = until_ns;
     drain_spread_ = spread;
     if (until_ns == 0) return;

@@ -23,7 +23,7 @@ public:
         if (flip()) config.user = one_of<std::string>({"tcpd", "a\"b", "back\\slash", "null", "0"});
         if (flip())
             config.pid_file = one_of<std::string>({"/run/tcpd.pid", "/a b/c'd\"e#: x", "/\u00e9\u2028/x"});
-        config.drain = {duration(), flip()};
+        config.drain = {duration(), duration(), flip()};
         config.log = {static_cast<log::Level>(one_of<uint64_t>({0, 1, 2, 3, 4, 5, 6})),
                       flip() ? log::Format::json : log::Format::text, flip() ? "stderr" : "/var/log/x"};
         config.supervisor = {one_of<Duration>({1ms, 100ms, 1h}), one_of<Duration>({1h, 24h}),

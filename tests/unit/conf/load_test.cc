@@ -14,7 +14,7 @@ BOOST_AUTO_TEST_CASE(every_key_reaches_its_member) {
 workers: 3
 user: www-data
 pid_file: run/tcpd.pid
-drain: {stop: 45s, spread: false}
+drain: {stop: 45s, replaced: 3m, spread: false}
 log: {level: warn, format: json, output: log/tcpd.log}
 supervisor: {respawn: {initial: 200ms, max: 1m}, watchdog: 0}
 listeners:
@@ -31,7 +31,7 @@ tcpd.yaml:10:14: listeners.gateway.listen[0]: port "0x0" is not a number (try 10
     BOOST_TEST(config.worker_count() == 3U);
     BOOST_TEST(config.user == "www-data");
     BOOST_TEST(config.pid_file == "/etc/tcpd/run/tcpd.pid");
-    BOOST_TEST((config.drain == Drain{45s, false}));
+    BOOST_TEST((config.drain == Drain{45s, 3min, false}));
     BOOST_TEST((config.log == Log{log::Level::warn, log::Format::json, "/etc/tcpd/log/tcpd.log"}));
     BOOST_TEST((config.supervisor == Supervisor{200ms, 1min, 0s}));
 }

@@ -55,8 +55,8 @@ BOOST_AUTO_TEST_CASE(unknown_keys) {
                "unknown key (known: workers, user, pid_file, include, drain, log, supervisor, "
                "listeners, upstreams)\n");
     BOOST_TEST(key("level: info") == "unknown key (did you mean log.level?)\n");
-    BOOST_TEST(key("drain: {replaced: 10m}") == "unknown key (known: stop, spread)\n");
-    BOOST_TEST(key("drain: {drain: {}}") == "unknown key (known: stop, spread)\n");
+    BOOST_TEST(key("drain: {restart: 10m}") == "unknown key (known: stop, replaced, spread)\n");
+    BOOST_TEST(key("drain: {drain: {}}") == "unknown key (known: stop, replaced, spread)\n");
     BOOST_TEST(key("log: {stop: 1s}") == "unknown key (did you mean drain.stop?)\n");
     BOOST_TEST(key("supervisor: {initial: 1s}") == "unknown key (did you mean respawn.initial?)\n");
     BOOST_TEST(key("listeners.a: {}") == "unknown key (did you mean listeners?)\n");

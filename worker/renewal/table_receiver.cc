@@ -1,0 +1,199 @@
+#include "worker/renewal/table_receiver.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bitset>
+#include <cerrno>
+#include <cstring>
+
+#include "daemon/base/log.h"
+
+namespace tcpd::worker {
+
+namespace {
+
+using slot::HandOverEnd;
+
+constexpr uint64_t kLimitNs = 3'000'000'000;
+
+union Room {
+    cmsghdr head;
+    std::array<char, CMSG_SPACE(kMostAtOnce * sizeof(int32_t))> bytes;
+};
+
+// How many came; -1: more than one lot, which nobody sends.
+ssize_t take_descriptors(msghdr& header, int32_t* landed, size_t room) {
+    const cmsghdr* head = CMSG_FIRSTHDR(&header);
+    if (head == nullptr) return 0;
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) return -1;
+    const size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int32_t);
+    if (count > room) return -1;
+    std::memcpy(landed, CMSG_DATA(head), count * sizeof(int32_t));
+    return static_cast<ssize_t>(count);
+}
+
+}  // namespace
+
+void leave_hand_over() { ::dup3(0, kHandOverFd, O_CLOEXEC); }
+
+std::optional<HandOverEnd> TableReceiver::receive() {
+    await_order();
+    const slot::ServiceWord word = slot::ServiceWord::unpack(image_.memory.master_control().word.load());
+    if (word.attempt != image_.birth.image) return HandOverEnd::withdrawn;
+    const HandOverWatch watch(image_.memory, word, kLimitNs);
+    const End end = receive_all(watch);
+    if (!end) unplug();
+    return end;
+}
+
+// Whatever else the master has to say is for the image in service, or said again once this one is.
+void TableReceiver::await_order() {
+    for (;;) {
+        pollfd control{slot::kControlFd, POLLIN, 0};
+        ::poll(&control, 1, -1);
+        auto received = slot::receive_message(slot::kControlFd);
+        if (!received && received.error().code == ErrorCode::unavailable) ::_exit(slot::kExitRetired);
+        if (!received || received->message.type != slot::MessageType::receive_table) continue;
+        if (received->message.a != image_.birth.image) continue;
+        ::dup3(received->descriptor.get(), kHandOverFd, O_CLOEXEC);
+        return;
+    }
+}
+
+TableReceiver::End TableReceiver::receive_message(const HandOverWatch& watch, void* bytes, size_t length,
+                                                  int32_t* landed, size_t count) {
+    iovec part{bytes, length};
+    Room room;
+    for (;;) {
+        msghdr header{};
+        header.msg_iov = &part;
+        header.msg_iovlen = 1;
+        header.msg_control = room.bytes.data();
+        header.msg_controllen = sizeof room.bytes;
+        const ssize_t got = ::recvmsg(kHandOverFd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (got == 0) return HandOverEnd::peer_gone;
+        if (got > 0) {
+            const bool cut = (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+            const ssize_t came = take_descriptors(header, landed, kMostAtOnce);
+            if ((header.msg_flags & MSG_CTRUNC) != 0) return HandOverEnd::descriptors;
+            const bool whole =
+                !cut && got == static_cast<ssize_t>(length) && came == static_cast<ssize_t>(count);
+            return whole ? End() : HandOverEnd::bad_table;
+        }
+        if (errno != EAGAIN && errno != EINTR) return HandOverEnd::peer_gone;
+        if (const End over = watch.end()) return over;
+        watch.wait(kHandOverFd, POLLIN);
+    }
+}
+
+TableReceiver::End TableReceiver::receive_all(const HandOverWatch& watch) {
+    if (const End end = receive_head(watch)) return end;
+    if (const End end = check_listeners()) return end;
+    if (!clear_the_way() || !plug_holes()) return HandOverEnd::descriptors;
+    for (size_t at = 0; at < numbers_.size(); at += kMostAtOnce) {
+        const size_t count = std::min(kMostAtOnce, numbers_.size() - at);
+        if (const End end = receive_batch(watch, at, count)) return end;
+    }
+    return std::nullopt;
+}
+
+// Only from here on the worker has parked, and the records stand still.
+TableReceiver::End TableReceiver::receive_head(const HandOverWatch& watch) {
+    TableHead head;
+    std::array<int32_t, kMostAtOnce> landed;
+    if (const End end = receive_message(watch, &head, sizeof head, landed.data(), 1)) return end;
+    const UniqueFd poller(landed[0]);
+    if (::dup3(poller.get(), image_.poller_fd, O_CLOEXEC) < 0) return HandOverEnd::descriptors;
+    numbers_ = connection_numbers(image_.memory);
+    if (head.magic != kTableMagic || head.records != numbers_.size()) return HandOverEnd::bad_table;
+    if (!numbers_.empty() && numbers_.front() < slot::kFirstListenFd) return HandOverEnd::bad_table;
+    return std::nullopt;
+}
+
+TableReceiver::End TableReceiver::receive_batch(const HandOverWatch& watch, size_t at, size_t count) {
+    std::array<int32_t, kMostAtOnce> named, landed;
+    const size_t bytes = count * sizeof(int32_t);
+    if (const End end = receive_message(watch, named.data(), bytes, landed.data(), count)) return end;
+    if (std::memcmp(named.data(), &numbers_[at], bytes) != 0) return HandOverEnd::bad_table;
+    if (std::memcmp(landed.data(), &numbers_[at], bytes) != 0) return HandOverEnd::descriptors;
+    return std::nullopt;
+}
+
+TableReceiver::End TableReceiver::check_listeners() const {
+    std::bitset<slot::kMaxListeners> known;
+    for (const slot::BirthListener& born : image_.birth.listeners) known.set(born.id);
+    for (const int32_t fd : numbers_) {
+        const uint32_t id = image_.memory.records()[fd].listener;
+        if (id < slot::kMaxListeners && known[id]) continue;
+        log::error("hand-over: connection {} belongs to listener {}, which this image does not know", fd, id);
+        return HandOverEnd::unknown_listener;
+    }
+    return std::nullopt;
+}
+
+bool TableReceiver::is_expected(int32_t fd) const {
+    return std::binary_search(numbers_.begin(), numbers_.end(), fd);
+}
+
+// The image has more sockets, or other ones, than the one before it: the numbers above those belong to
+// connections. What stands there beside sockets is not needed any more.
+bool TableReceiver::clear_the_way() {
+    for (slot::ListenSocket& socket : image_.birth.sockets) {
+        if (is_expected(socket.fd) && !move_away(socket.fd)) return false;
+    }
+    for (const int32_t fd : numbers_) {
+        if (fd >= image_.first_connection_fd) break;
+        ::close(fd);
+    }
+    return true;
+}
+
+bool TableReceiver::move_away(int32_t& fd) {
+    int32_t wanted = image_.first_connection_fd;
+    for (;;) {
+        while (is_expected(wanted)) ++wanted;
+        const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, wanted);
+        if (moved < 0) return false;
+        if (!is_expected(moved)) {
+            ::close(fd);
+            fd = moved;
+            return true;
+        }
+        ::close(moved);
+        wanted = moved + 1;
+    }
+}
+
+// Every number below the highest that is to come is then either taken or expected.
+bool TableReceiver::plug_holes() {
+    if (numbers_.empty()) return true;
+    auto next = numbers_.begin();
+    for (int32_t fd = slot::kFirstListenFd; fd < numbers_.back(); ++fd) {
+        while (*next < fd) ++next;
+        if (*next == fd) continue;
+        const bool may_be_taken = fd < image_.first_connection_fd || is_own_socket(image_, fd);
+        if (may_be_taken && ::fcntl(fd, F_GETFD) >= 0) continue;
+        if (::dup3(0, fd, O_CLOEXEC) < 0) return false;
+        plugs_.push_back(fd);
+    }
+    return true;
+}
+
+// What lies below the first connection stays plugged, as in every image.
+void TableReceiver::unplug() const {
+    for (size_t i = 0; i < plugs_.size();) {
+        size_t end = i + 1;
+        while (end < plugs_.size() && plugs_[end] == plugs_[end - 1] + 1) ++end;
+        if (plugs_[i] >= image_.first_connection_fd) {
+            ::close_range(static_cast<unsigned>(plugs_[i]), static_cast<unsigned>(plugs_[end - 1]), 0);
+        }
+        i = end;
+    }
+}
+
+}  // namespace tcpd::worker
