@@ -153,7 +153,7 @@ Result<void> ask_master(const std::string& pid_file, const std::string& verb, FI
     auto master = find_master(pid_file);
     if (!master) return std::move(master.error());
     bool stops = verb == control::kStopVerb;
-    auto socket = connect_to(*master, pid_file, !stops);
+    auto socket = connect_to(*master, pid_file, verb == control::kStatusVerb);
     if (!socket) return std::move(socket.error());
     auto answered = converse(socket->get(), verb, master->pid, out);
     if (answered && stops) wait_for_end(*master);

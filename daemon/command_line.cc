@@ -173,7 +173,7 @@ private:
 }  // namespace
 
 const std::vector<std::string_view>& request_verbs() {
-    static const std::vector<std::string_view> verbs = {"status", "stop"};
+    static const std::vector<std::string_view> verbs = {"reload", "reopen", "drain", "stop", "status"};
     return verbs;
 }
 

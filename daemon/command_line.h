@@ -30,7 +30,7 @@ struct Command {
     std::string config_path =
         kDefaultConfig;                   // absolute; symbolic links and ".." are kept as they were typed
     bool config_was_named = false;        // by -c
-    std::string verb;                     // of -s: "status" or "stop"
+    std::string verb;                     // of -s
     int notify_fd = -1;                   // -1: none
     std::optional<log::Level> log_level;  // over the one in the configuration
 };

@@ -18,6 +18,9 @@ std::string help_text() {
   -t                 check the configuration, say all that is wrong, and exit
   -T                 print the configuration in full, defaults filled in
   -s VERB            ask the tcpd that runs with FILE, wait for the outcome:
+                       reload   put the configuration into force (as HUP)
+                       reopen   open the log anew (as USR1)
+                       drain    accept nothing more until a reload (as WINCH)
                        status   listeners, connections, workers
                        stop     drain and exit (as the signal TERM does)
   --notify-fd N      write a newline to descriptor N once ready (s6)

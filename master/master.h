@@ -9,7 +9,10 @@
 //   TERM, QUIT          drains, then exits with 0; a second one stops at once
 //   INT                 stops at once
 //   USR1                opens the log anew, for itself and every slot
-//   HUP USR2 WINCH      nothing yet, one line in the log; so TTIN and TTOU
+//   HUP                 reloads the configuration; what is wrong with it leaves the old one in force
+//   USR2                nothing yet, one line in the log
+//   WINCH               drains, but stays: nothing is accepted until HUP
+//   TTIN, TTOU          one worker more, one fewer; like WINCH only without a controlling terminal
 //   TSTP, CONT          as ever; a master that stood still gives every worker a new watchdog interval
 //
 // Source: tcpd(8).

@@ -1,6 +1,7 @@
 #include "master/start_up.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <unistd.h>
@@ -38,6 +39,11 @@ Result<UniqueFd> open_log(const std::string& output) {
                     : ::open(output.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, kLogMode));
     if (!fd) return system_error(errno, "open the log", output);
     return fd;
+}
+
+void say_failure(const std::string& text, const conf::Log& settings) {
+    log::error("{}", text);
+    if (settings.output != "stderr") fmt::print(stderr, "tcpd: {}\n", text);
 }
 
 Result<void> check_user(const std::string& user) {

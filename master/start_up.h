@@ -21,6 +21,9 @@ void seal_descriptors();
 // The log file, opened for appending, or a duplicate of stderr.
 Result<UniqueFd> open_log(const std::string& output);
 
+// A start that fails is told to whoever sits before it, too, wherever the log goes.
+void say_failure(const std::string& text, const conf::Log& settings);
+
 // Where `user` can't be followed: an Error. Warns of what does not work as it is.
 Result<void> check_user(const std::string& user);
 

@@ -32,6 +32,7 @@ void write_listener(Text out, const ListenerStatus& listener) {
     for (const std::string& address : listener.addresses) {
         fmt::format_to(out, "{} address {}\n", name, address);
     }
+    if (listener.is_draining) fmt::format_to(out, "{} draining\n", name);
     fmt::format_to(out, "{} open {}\n{} accepted {}\n", name, totals.open, name, totals.accepted);
     write_rows<slot::CloseReason>(out, name + " closed", totals.closed, false);
     write_rows<slot::RefuseReason>(out, name + " refused", totals.refused, false);

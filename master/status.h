@@ -19,6 +19,7 @@ struct ListenerStatus {
     std::string name;
     std::vector<std::string> addresses;
     ListenerTotals totals;
+    bool is_draining = false;  // a reload removed or replaced it, its connections may end
 };
 
 struct SlotStatus {

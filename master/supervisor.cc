@@ -67,7 +67,8 @@ void Supervisor::on_born(uint32_t number, pid_t image) { slots_[number].image_pi
 void Supervisor::on_birth_failed(uint32_t number, uint64_t now) {
     SupervisedSlot& slot = slots_[number];
     if (may_fail_start(slot)) act({Act::start_failed, number});
-    enter(slot, stopping_ || draining_ ? SlotState::ended : SlotState::waiting, now);
+    const bool ends = stopping_ || draining_ || slot.dismissed;
+    enter(slot, ends ? SlotState::ended : SlotState::waiting, now);
     slot.birth_due_ns = now + back_off(++slot.short_births);
 }
 
@@ -130,9 +131,56 @@ void Supervisor::on_table_gone(uint32_t number, uint64_t now) {
     if (may_fail_start(slot) && !draining_ && !stopping_) act({Act::start_failed, number});
     slot.image_pid = slot.worker = slot.standby = 0;
     slot.served_ns = 0;
-    slot.exposed = slot.retiring = slot.paused = false;
+    slot.exposed = slot.retiring = slot.paused = slot.parked = false;
     slot.pulse = {};
-    enter(slot, draining_ || stopping_ ? SlotState::ended : SlotState::waiting, now);
+    const bool ends = draining_ || stopping_ || slot.dismissed;
+    enter(slot, ends ? SlotState::ended : SlotState::waiting, now);
+    if (slot.dismissed) act({Act::slot_ended, number});
+}
+
+// Its new worker says at once that it is seated; one that died before it could is succeeded by its clone.
+void Supervisor::on_renewed(uint32_t number, uint32_t image, pid_t image_pid, uint64_t now) {
+    SupervisedSlot& slot = slots_[number];
+    slot.image = image;
+    slot.image_pid = image_pid;
+    slot.worker = slot.standby = 0;
+    slot.exposed = slot.retiring = slot.parked = false;
+    slot.failed_clones = 0;
+    enter(slot, SlotState::starting, now);
+}
+
+uint32_t Supervisor::add_slot(uint64_t now) {
+    const auto ended = std::find_if(slots_.begin(), slots_.end(), [](const SupervisedSlot& slot) {
+        return slot.state == SlotState::ended;
+    });
+    const auto number = static_cast<uint32_t>(ended - slots_.begin());
+    if (ended == slots_.end()) slots_.emplace_back();
+    const uint64_t lost = slots_[number].standbys_lost;
+    slots_[number] = SupervisedSlot{};
+    slots_[number].standbys_lost = lost;
+    slots_[number].since_ns = slots_[number].birth_due_ns = now;
+    return number;
+}
+
+void Supervisor::dismiss(uint32_t number, uint64_t end_ns, uint64_t now) {
+    SupervisedSlot& slot = slots_[number];
+    slot.dismissed = true;
+    slot.dismissal_end_ns = end_ns;
+    if (slot.state == SlotState::waiting) {
+        enter(slot, SlotState::ended, now);
+        act({Act::slot_ended, number});
+    } else if (has_process(slot.state)) {
+        choose_service();  // steered away from before it stops accepting
+        act({Act::tell_dismissal, number});
+    }
+}
+
+std::vector<uint32_t> Supervisor::wanted_slots() const {
+    std::vector<uint32_t> list;
+    for (uint32_t i = 0; i < slots(); ++i) {
+        if (!slots_[i].dismissed && slots_[i].state != SlotState::ended) list.push_back(i);
+    }
+    return list;
 }
 
 void Supervisor::drain(uint64_t end_ns, uint64_t now) {
@@ -156,6 +204,7 @@ void Supervisor::stop(uint64_t now) {
 }
 
 bool Supervisor::is_over() const {
+    if (resting_ && !draining_ && !stopping_) return false;
     return std::all_of(slots_.begin(), slots_.end(),
                        [](const SupervisedSlot& slot) { return slot.state == SlotState::ended; });
 }
@@ -182,7 +231,7 @@ void Supervisor::give_births(uint64_t now) {
     for (uint32_t i = 0; i < slots(); ++i) {
         SupervisedSlot& slot = slots_[i];
         if (slot.state != SlotState::waiting || slot.birth_due_ns > now) continue;
-        slot.image = ++images_;
+        slot.image = take_image_number();
         enter(slot, SlotState::starting, now);
         act({.act = Act::give_birth, .slot = i, .number = slot.image});
     }
@@ -206,7 +255,8 @@ void Supervisor::note_exposed(uint64_t now) {
 void Supervisor::choose_service() {
     std::vector<uint32_t> whole, serving;
     for (uint32_t i = 0; i < slots(); ++i) {
-        if (is_whole(slots_[i])) whole.push_back(i);
+        if (slots_[i].dismissed) continue;
+        if (is_whole(slots_[i]) && !slots_[i].parked) whole.push_back(i);
         if (slots_[i].state == SlotState::serving && !slots_[i].retiring) serving.push_back(i);
     }
     std::vector<uint32_t>& chosen = whole.empty() ? serving : whole;
@@ -219,7 +269,7 @@ void Supervisor::pause_exposed() {
     const bool others = std::any_of(slots_.begin(), slots_.end(), is_whole);
     for (uint32_t i = 0; i < slots(); ++i) {
         SupervisedSlot& slot = slots_[i];
-        if (slot.state != SlotState::serving) continue;
+        if (slot.state != SlotState::serving || slot.dismissed) continue;
         const bool pause = slot.exposed && others;
         if (pause == slot.paused) continue;
         slot.paused = pause;
@@ -231,7 +281,7 @@ void Supervisor::pause_exposed() {
 void Supervisor::retire_empty(uint64_t now) {
     for (uint32_t i = 0; i < slots(); ++i) {
         SupervisedSlot& slot = slots_[i];
-        if (slot.state != SlotState::serving || !slot.exposed) continue;
+        if (slot.state != SlotState::serving || !slot.exposed || slot.dismissed) continue;
         if (slot.pulse.open != 0 || last_tick_ns_ <= slot.retire_due_ns) continue;
         slot.retiring = true;
         slot.retire_due_ns = now + kRetireAgain;
@@ -313,6 +363,13 @@ void Supervisor::watch_heartbeat(uint32_t number, uint64_t now) {
 
 // A drain that is over its time becomes a stop; a stop that is, a kill.
 void Supervisor::end_late(uint64_t now) {
+    for (uint32_t i = 0; i < slots(); ++i) {
+        SupervisedSlot& slot = slots_[i];
+        if (!slot.dismissed || slot.dismissal_end_ns == 0 || !has_process(slot.state)) continue;
+        if (now < slot.dismissal_end_ns + kDrainGrace) continue;
+        slot.dismissal_end_ns = now;
+        act({Act::kill_slot, i});
+    }
     if (draining_ && !stopping_ && drain_end_ns_ != 0 && now >= drain_end_ns_ + kDrainGrace) stop(now);
     if (!stopping_ || now < kill_due_ns_) return;
     kill_due_ns_ = now + kKillAgain;
@@ -328,6 +385,9 @@ uint64_t Supervisor::next_wake() const {
         if (slot.state == SlotState::waiting) wake = std::min(wake, slot.birth_due_ns);
         if (slot.state == SlotState::succeeding || slot.exposed) {
             wake = std::min(wake, last_tick_ns_ + kWakeAgain);
+        }
+        if (slot.dismissed && slot.dismissal_end_ns != 0 && has_process(slot.state)) {
+            wake = std::min(wake, slot.dismissal_end_ns + kDrainGrace);
         }
         if (slot.aborted_ns != 0) wake = std::min(wake, slot.aborted_ns + kAbortToKill);
     }

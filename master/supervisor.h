@@ -6,15 +6,16 @@
 //
 //   state        means                               left when
 //   waiting      no process                          its birth is due: starting
-//   starting     an image executes                   seated: seated | 30 s passed: it is ended
+//   starting     an image executes, or has           seated: seated | 30 s passed: it is ended
+//                committed a renewal just now
 //   seated       a worker adopts what is there       serving | backing_off | the worker died: succeeding
 //   backing_off  a worker waits before it serves     serving | the worker died: succeeding
 //   serving      a worker serves                     the worker died: succeeding
 //   succeeding   the worker died; its standby is     seated | a watchdog's time passed: it is ended
 //                woken, and again every 100 ms
-//   ended        no process, and no birth any more   never
+//   ended        no process, and no birth any more   a slot more is wanted: waiting
 //   any          the slot's table is gone            birth failed before the first service: start_failed
-//                                                    drain or stop: ended | else: waiting
+//                                                    drain, stop, dismissed: ended | else: waiting
 //
 // Deaths alone never end a slot: its descriptor table does (end of file on the control socket), since a clone
 // may live that the master was not told of. A slot without a standby is exposed: out of steering and paused
@@ -45,6 +46,8 @@ enum class Act : uint8_t {
     resume_accept,   // slot
     retire,          // slot: exit if it is empty
     tell_drain,      // slot
+    tell_dismissal,  // slot: drain by its own limit
+    slot_ended,      // slot: it was dismissed, and is gone
     tell_stop,       // slot
     steer,           // to in_service()
     report_exposed,  // slot; pid: its worker
@@ -83,14 +86,17 @@ struct SupervisedSlot {
     uint64_t since_ns = 0;                         // in this state
     uint64_t served_ns = 0;                        // first service of this table; 0: never
     uint64_t birth_due_ns = 0;
-    unsigned short_births = 0;  // tables in a row that lived less than 200 ms
-    bool served_once = false;   // in any table
+    uint64_t dismissal_end_ns = 0;  // 0: no limit
+    unsigned short_births = 0;      // tables in a row that lived less than 200 ms
+    bool served_once = false;       // in any table
 
     bool exposed = false;
     uint64_t exposed_due_ns = 0;  // no sooner
     uint64_t retire_due_ns = 0;
     unsigned failed_clones = 0;  // in a row
     bool retiring = false, paused = false;
+    bool parked = false;
+    bool dismissed = false;  // takes no new connections; ended once its connections are
     uint64_t standbys_lost = 0;
 
     Pulse pulse;
@@ -112,6 +118,26 @@ public:
     // a standby does shortly before its worker when the slot is done.
     void on_death(uint32_t slot, pid_t pid, bool retired, uint64_t now);
     void on_table_gone(uint32_t slot, uint64_t now);
+    // A renewal has committed: what was known of processes is of the image before it.
+    void on_renewed(uint32_t slot, uint32_t image, pid_t image_pid, uint64_t now);
+    // While its worker hands over, a slot is left out of steering.
+    void set_parked(uint32_t slot, bool parked) { slots_[slot].parked = parked; }
+    // One slot more: the first that has ended, or one at the end; its number.
+    uint32_t add_slot(uint64_t now);
+    // One fewer: its connections may end by `end_ns` (0: no limit), then it is ended and stays so.
+    void dismiss(uint32_t slot, uint64_t end_ns, uint64_t now);
+    // Slots that are to serve, ascending.
+    std::vector<uint32_t> wanted_slots() const;
+    // With no slot wanted the crew rests, and is not over.
+    void set_resting(bool resting) { resting_ = resting; }
+    bool is_resting() const { return resting_; }
+    // A reload may change them.
+    void set_times(Duration respawn_initial, Duration respawn_max, Duration watchdog) {
+        settings_.respawn_initial = respawn_initial;
+        settings_.respawn_max = respawn_max;
+        settings_.watchdog = watchdog;
+    }
+    uint32_t take_image_number() { return ++images_; }
     // `pulses`: by slot. Call it when next_wake says so, at the latest.
     void on_tick(const std::vector<Pulse>& pulses, uint64_t now);
 
@@ -155,7 +181,7 @@ private:
     std::vector<Action> actions_;
     uint32_t images_ = 0;
     uint64_t last_tick_ns_, granted_ns_;
-    bool ready_ = false, draining_ = false, stopping_ = false;
+    bool ready_ = false, draining_ = false, stopping_ = false, resting_ = false;
     uint64_t drain_end_ns_ = 0, kill_due_ns_ = 0;
 };
 

@@ -22,6 +22,12 @@ inline constexpr size_t kMaxRequestBytes = 256;
 inline constexpr size_t kMaxReplyBytes = 32 * 1024;  // a whole message, its first byte included
 
 inline constexpr std::string_view kStatusVerb = "status";
+// As HUP; answered when the new configuration is in force, or won't be.
+inline constexpr std::string_view kReloadVerb = "reload";
+// As USR1.
+inline constexpr std::string_view kReopenVerb = "reopen";
+// As WINCH; answered when the last connection has ended.
+inline constexpr std::string_view kDrainVerb = "drain";
 // Drains like TERM; answered when the master is about to exit.
 inline constexpr std::string_view kStopVerb = "stop";
 

@@ -1,24 +1,31 @@
 #include "master/listen/listeners.h"
 
+#include <algorithm>
+
+#include "daemon/base/log.h"
+
 namespace tcpd::master {
 
 namespace {
 
-Result<void> open_tcp_group(const conf::Listener& listener, unsigned slots, ListeningAddress& opened) {
-    if (opened.address.port() != 0) {
-        if (auto free = probe(listener, opened.address); !free) return free;
-    }
-    for (uint32_t slot = 0; slot < slots; ++slot) {
-        auto socket = listen_tcp(listener, opened.address);
-        if (!socket) return std::move(socket.error());
-        opened.group.add(slot, socket->get());
-        opened.sockets.push_back(std::move(*socket));
-    }
+Result<void> open_tcp(const conf::Listener& listener, uint32_t slot, ListeningAddress& opened) {
+    if (opened.sockets.size() <= slot) opened.sockets.resize(slot + 1);
+    auto socket = listen_tcp(listener, opened.address);
+    if (!socket) return std::move(socket.error());
+    opened.group.add(slot, socket->get());
+    opened.sockets[slot] = std::move(*socket);
     return {};
 }
 
-Result<void> open_address(const conf::Listener& listener, unsigned slots, ListeningAddress& opened) {
-    if (!opened.address.is_unix()) return open_tcp_group(listener, slots, opened);
+Result<void> open_address(const conf::Listener& listener, const std::vector<uint32_t>& slots,
+                          ListeningAddress& opened) {
+    if (!opened.address.is_unix()) {
+        for (const uint32_t slot : slots) {
+            if (auto done = open_tcp(listener, slot, opened); !done) return done;
+        }
+        return {};
+    }
+    opened.sockets.clear();
     auto made = listen_unix(listener, opened.address);
     if (!made) return std::move(made.error());
     opened.sockets.push_back(std::move(made->socket));
@@ -26,15 +33,44 @@ Result<void> open_address(const conf::Listener& listener, unsigned slots, Listen
     return {};
 }
 
+bool contains(const std::vector<uint32_t>& list, uint32_t item) {
+    return std::find(list.begin(), list.end(), item) != list.end();
+}
+
+// What a reload may change about a socket that stays.
+void apply_options(const conf::Listener& listener, const ListeningAddress& opened) {
+    for (const UniqueFd& socket : opened.sockets) {
+        if (!socket) continue;
+        auto done = adjust(listener, socket.get(), opened.file);
+        if (!done) log::error("{}", done.error().text());
+    }
+}
+
+std::vector<std::string> names_of(const conf::Config& config) {
+    std::vector<std::string> names;
+    for (const conf::Listener& listener : config.listeners) names.push_back(listener.name);
+    return names;
+}
+
 }  // namespace
 
 Result<Listeners> Listeners::open(const conf::Config& config, unsigned slots) {
     Listeners all;
+    all.names_ = names_of(config);
+    for (uint32_t slot = 0; slot < slots; ++slot) all.slots_.push_back(slot);
     for (uint32_t i = 0; i < config.listeners.size(); ++i) {
         const conf::Listener& listener = config.listeners[i];
         for (uint32_t k = 0; k < listener.listen.size(); ++k) {
-            ListeningAddress opened{.listener = i, .index = k, .address = listener.listen[k]};
-            if (auto done = open_address(listener, slots, opened); !done) return std::move(done.error());
+            ListeningAddress opened{.listener = i,
+                                    .index = k,
+                                    .wanted = listener.listen[k].text(),
+                                    .address = listener.listen[k],
+                                    .id = i};
+            if (opened.address.port() != 0) {
+                if (auto free = probe(listener, opened.address, Patience::two_seconds); !free)
+                    return std::move(free.error());
+            }
+            if (auto done = open_address(listener, all.slots_, opened); !done) return std::move(done.error());
             all.addresses_.push_back(std::move(opened));
         }
     }
@@ -45,41 +81,172 @@ Listeners::~Listeners() {
     for (const ListeningAddress& opened : addresses_) remove_file(opened.file);
 }
 
-std::vector<slot::BirthListener> Listeners::describe_listeners() const {
-    std::vector<slot::BirthListener> list;
-    for (const ListeningAddress& opened : addresses_) {
-        if (!list.empty() && list.back().id == opened.listener) continue;
-        list.push_back({.id = opened.listener,
-                        .bundle_fd = slot::kBundleFd,
-                        .index = opened.listener,
-                        .spread = 0,
-                        .drain_begin_ns = 0,
-                        .drain_end_ns = 0});
+// -- change
+
+// Several listeners may ask for port 0: each gets back its own, if it is still there.
+ListeningAddress* Listeners::find_unclaimed(const std::string& wanted, const std::string& name) {
+    ListeningAddress* found = nullptr;
+    for (ListeningAddress& opened : addresses_) {
+        if (!opened.is_leaving || opened.is_new || opened.wanted != wanted) continue;
+        if (names_[opened.listener] == name) return &opened;
+        if (found == nullptr) found = &opened;
     }
-    return list;
+    return found;
 }
 
-std::vector<slot::ListenSocket> Listeners::describe_sockets() const {
+// Our own socket would fail the probe for an address that overlaps it.
+bool Listeners::holds_port(uint16_t port) const {
+    return std::any_of(addresses_.begin(), addresses_.end(),
+                       [port](const ListeningAddress& opened) { return opened.address.port() == port; });
+}
+
+Result<void> Listeners::open_new(const conf::Listener& listener, uint32_t id, ListeningAddress fresh) {
+    fresh.is_new = true;
+    fresh.next_id = id;
+    const uint16_t port = fresh.address.port();
+    if (port != 0 && !holds_port(port)) {
+        if (auto free = probe(listener, fresh.address, Patience::none); !free) return free;
+    }
+    if (auto done = open_address(listener, slots_, fresh); !done) return done;
+    addresses_.push_back(std::move(fresh));
+    return {};
+}
+
+Result<void> Listeners::claim_all(const conf::Config& config, const Roster& roster) {
+    for (uint32_t i = 0; i < config.listeners.size(); ++i) {
+        const conf::Listener& listener = config.listeners[i];
+        for (uint32_t k = 0; k < listener.listen.size(); ++k) {
+            if (ListeningAddress* kept = find_unclaimed(listener.listen[k].text(), listener.name)) {
+                kept->is_leaving = false;
+                kept->next_id = id_of(roster, i);
+                kept->next_listener = i;
+                kept->next_index = k;
+                continue;
+            }
+            ListeningAddress fresh{.wanted = listener.listen[k].text(),
+                                   .address = listener.listen[k],
+                                   .next_listener = i,
+                                   .next_index = k};
+            if (auto done = open_new(listener, id_of(roster, i), std::move(fresh)); !done) return done;
+        }
+    }
+    return {};
+}
+
+Result<void> Listeners::prepare(const conf::Config& config, const Roster& roster) {
+    for (ListeningAddress& opened : addresses_) opened.is_leaving = true;
+    auto done = claim_all(config, roster);
+    if (!done) {
+        forget_new();
+        return done;
+    }
+    for (const ListeningAddress& opened : addresses_) {
+        if (!opened.is_leaving && !opened.is_new) {
+            apply_options(config.listeners[opened.next_listener], opened);
+        }
+    }
+    return {};
+}
+
+void Listeners::forget_new() {
+    for (ListeningAddress& opened : addresses_) {
+        opened.is_leaving = false;
+        if (opened.is_new) remove_file(opened.file);
+    }
+    std::erase_if(addresses_, [](const ListeningAddress& opened) { return opened.is_new; });
+}
+
+void Listeners::commit(const conf::Config& config) {
+    for (ListeningAddress& opened : addresses_) {
+        if (opened.is_leaving) remove_file(opened.file);
+        opened.is_new = false;
+        opened.id = opened.next_id;
+        opened.listener = opened.next_listener;
+        opened.index = opened.next_index;
+    }
+    std::erase_if(addresses_, [](const ListeningAddress& opened) { return opened.is_leaving; });
+    names_ = names_of(config);
+}
+
+void Listeners::abandon(const conf::Config& in_force) {
+    forget_new();
+    for (const ListeningAddress& opened : addresses_)
+        apply_options(in_force.listeners[opened.listener], opened);
+}
+
+// -- for images
+
+bool Listeners::is_given(const ListeningAddress& opened, Side side) const {
+    return side == Side::prepared || !opened.is_new;
+}
+
+std::vector<slot::ListenSocket> Listeners::describe_sockets(Side side) const {
     std::vector<slot::ListenSocket> list;
     int fd = slot::kFirstListenFd;
     for (const ListeningAddress& opened : addresses_) {
-        list.push_back({.listener_id = opened.listener,
+        if (!is_given(opened, side)) continue;
+        const bool closing = side == Side::prepared && opened.is_leaving;
+        const bool by_next_id = side == Side::prepared && !opened.is_leaving;
+        list.push_back({.listener_id = by_next_id ? opened.next_id : opened.id,
                         .fd = fd++,
                         .is_unix = opened.address.is_unix() ? 1U : 0U,
-                        .closing = 0});
+                        .closing = closing ? 1U : 0U});
     }
     return list;
 }
 
-std::vector<int> Listeners::sockets_of(uint32_t slot) const {
+std::vector<int> Listeners::sockets_of(uint32_t slot, Side side) const {
     std::vector<int> sockets;
-    for (const ListeningAddress& opened : addresses_) sockets.push_back(opened.socket_of(slot));
+    for (const ListeningAddress& opened : addresses_) {
+        if (is_given(opened, side)) sockets.push_back(opened.socket_of(slot));
+    }
     return sockets;
 }
 
-Result<void> Listeners::steer(const std::vector<uint32_t>& slots) const {
+// What is new is accepted from by those that have changed already, what is leaving by those that have not.
+Result<void> Listeners::steer(const std::vector<uint32_t>& slots,
+                              const std::vector<uint32_t>& changed) const {
+    std::vector<uint32_t> renewed, left;
+    for (const uint32_t slot : slots) (contains(changed, slot) ? renewed : left).push_back(slot);
     for (const ListeningAddress& opened : addresses_) {
-        if (auto done = opened.group.steer(slots); !done) return done;
+        const std::vector<uint32_t>& to = opened.is_new ? renewed : opened.is_leaving ? left : slots;
+        if (auto done = opened.group.steer(to); !done) return done;
+    }
+    return {};
+}
+
+Result<void> Listeners::open_slot(uint32_t slot, const conf::Config& config) {
+    if (contains(slots_, slot)) return {};
+    slots_.push_back(slot);
+    for (ListeningAddress& opened : addresses_) {
+        if (opened.address.is_unix()) continue;
+        auto done = open_tcp(config.listeners[opened.listener], slot, opened);
+        if (!done) {
+            close_slot(slot);
+            return done;
+        }
+    }
+    return {};
+}
+
+void Listeners::close_slot(uint32_t slot) {
+    std::erase(slots_, slot);
+    for (ListeningAddress& opened : addresses_) {
+        if (opened.address.is_unix() || opened.sockets.size() <= slot) continue;
+        opened.group.remove(slot);
+        opened.sockets[slot].reset();
+    }
+}
+
+Result<void> Listeners::open_again(const conf::Config& config) {
+    for (ListeningAddress& opened : addresses_) {
+        const conf::Listener& listener = config.listeners[opened.listener];
+        Result<void> done;
+        if (!opened.address.is_unix()) done = probe(listener, opened.address, Patience::none);
+        if (done) done = open_address(listener, slots_, opened);
+        if (done) continue;
+        close_sockets();
+        return done;
     }
     return {};
 }

@@ -1,9 +1,11 @@
 #pragma once
 
-// All sockets that tcpd listens on, by listener, address and slot: opened at start, all or none, and held for
-// life, so that a slot that is lost loses no queued client. Master only; slots get copies at their birth.
-// Owns the sockets and the files of unix sockets. If the master dies, the slots' copies go on until they
-// close them; the files stay. Source: socket(7), unix(7).
+// All sockets that tcpd listens on, by address and slot: opened at start, all or none, and held for life or
+// until a reload gives them up, so that a slot that is lost loses no queued client. Master only; slots get
+// copies at their birth. Owns the sockets and the files of unix sockets. A change by a reload comes in two
+// steps: `prepare` opens what is new beside what is there, then `commit` lets go of what is no longer wanted,
+// or `abandon` of what was new. If the master dies, the slots' copies go on until they close them; the files
+// stay. Source: socket(7), unix(7).
 
 #include <cstdint>
 #include <string>
@@ -12,21 +14,30 @@
 #include "conf/config.h"
 #include "daemon/slot/control_message.h"
 #include "master/listen/listening_socket.h"
+#include "master/listen/roster.h"
 #include "master/listen/steering.h"
 
 namespace tcpd::master {
 
 struct ListeningAddress {
-    uint32_t listener =
-        0;               // index in Config::listeners; its stable id as well, until a reload can reorder them
-    uint32_t index = 0;  // in Listener::listen
-    Address address;     // with the port that it got
+    uint32_t listener = 0;          // index in Config::listeners
+    uint32_t index = 0;             // in Listener::listen
+    std::string wanted;             // as the configuration has it, port 0 included
+    Address address;                // with the port that it got
     std::vector<UniqueFd> sockets;  // by slot; of a unix socket the only one
     SteeredGroup group;             // of TCP
     UnixFile file;                  // of a unix socket
+    uint32_t id = 0;                // stable, of its listener in force
+    // As of the change that is prepared.
+    uint32_t next_id = 0, next_listener = 0, next_index = 0;
+    bool is_new = false;      // opened for it
+    bool is_leaving = false;  // it has no use for this one
 
-    int socket_of(uint32_t slot) const { return sockets[sockets.size() == 1 ? 0 : slot].get(); }
+    int socket_of(uint32_t slot) const { return sockets[address.is_unix() ? 0 : slot].get(); }
 };
+
+// Of which configuration: the one in force, or the one that a change brings.
+enum class Side : uint8_t { in_force, prepared };
 
 class Listeners {
 public:
@@ -35,17 +46,36 @@ public:
     ~Listeners();  // closes, and removes the files that are still ours
 
     const std::vector<ListeningAddress>& addresses() const { return addresses_; }
-    std::vector<slot::BirthListener> describe_listeners() const;
+    // An Error leaves everything as it was.
+    Result<void> prepare(const conf::Config& config, const Roster& roster);
+    void commit(const conf::Config& config);
+    void abandon(const conf::Config& in_force);
+
     // In the order of the descriptors that an image finds from slot::kFirstListenFd on.
-    std::vector<slot::ListenSocket> describe_sockets() const;
-    std::vector<int> sockets_of(uint32_t slot) const;
-    Result<void> steer(const std::vector<uint32_t>& slots) const;
+    std::vector<slot::ListenSocket> describe_sockets(Side side) const;
+    std::vector<int> sockets_of(uint32_t slot, Side side) const;
+    // `slots`: in service, and of those the ones that serve the prepared change already.
+    Result<void> steer(const std::vector<uint32_t>& slots, const std::vector<uint32_t>& changed) const;
+    // Sockets for a slot that is new, or whose own were closed; `config`: in force.
+    Result<void> open_slot(uint32_t slot, const conf::Config& config);
+    // Once no image of the slot has them.
+    void close_slot(uint32_t slot);
+    // After close_sockets: all anew, for the slots that there are. An Error leaves all closed.
+    Result<void> open_again(const conf::Config& config);
     // The kernel takes no more connections once the slots have let go as well.
     void close_sockets();
 
 private:
     Listeners() = default;
+    Result<void> claim_all(const conf::Config& config, const Roster& roster);
+    Result<void> open_new(const conf::Listener& listener, uint32_t id, ListeningAddress fresh);
+    ListeningAddress* find_unclaimed(const std::string& wanted, const std::string& name);
+    bool holds_port(uint16_t port) const;
+    void forget_new();
+    bool is_given(const ListeningAddress& opened, Side side) const;
     std::vector<ListeningAddress> addresses_;
+    std::vector<std::string> names_;  // of listeners in force, by index
+    std::vector<uint32_t> slots_;     // that have sockets
 };
 
 }  // namespace tcpd::master

@@ -58,7 +58,9 @@ int seconds(Duration duration) {
 }
 
 bool set_keepalive(int fd, const conf::Keepalive& keepalive) {
-    if (keepalive.idle.count() == 0) return true;
+    if (keepalive.idle.count() == 0) {
+        return set(fd, SOL_SOCKET, SO_KEEPALIVE, 0) && set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
+    }
     const auto patience = keepalive.idle + keepalive.interval * keepalive.probes;
     const auto patience_ms = static_cast<int>(std::min<int64_t>(patience.count(), INT_MAX));
     return set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
@@ -88,11 +90,10 @@ int try_bind(const conf::Listener& listener, const Address& address) {
 
 }  // namespace
 
-Result<void> probe(const conf::Listener& listener, const Address& address) {
-    const uint64_t begin = monotonic_ns();
+Result<void> probe(const conf::Listener& listener, const Address& address, Patience patience) {
+    const uint64_t until = monotonic_ns() + (patience == Patience::none ? 0 : kProbeLimitNs);
     int sys_errno = 0;
-    while ((sys_errno = try_bind(listener, address)) == EADDRINUSE &&
-           monotonic_ns() - begin < kProbeLimitNs) {
+    while ((sys_errno = try_bind(listener, address)) == EADDRINUSE && monotonic_ns() < until) {
         ::nanosleep(&kProbeAgain, nullptr);
     }
     if (sys_errno != 0) return bind_error(sys_errno, listener, address);
@@ -248,6 +249,19 @@ Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& 
     }
     made->file.path = address.path();
     return made;
+}
+
+// A second listen() of a listening socket sets its backlog anew.
+Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file) {
+    const bool is_unix = !file.path.empty();
+    if (is_unix) {
+        if (auto done = set_rights(listener, file.path); !done) return done;
+    }
+    if ((is_unix || set_keepalive(fd, listener.keepalive)) &&
+        ::listen(fd, static_cast<int>(listener.backlog)) == 0) {
+        return {};
+    }
+    return system_error(errno, fmt::format("give its new options to listener \"{}\"", listener.name));
 }
 
 void remove_file(const UnixFile& file) {

@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 
 #include "conf/config.h"
@@ -17,9 +18,10 @@
 
 namespace tcpd::master {
 
-// That nobody listens on a TCP address; looks again for up to 2 s, since a predecessor may be about to let
-// go.
-Result<void> probe(const conf::Listener& listener, const Address& address);
+// Of a start, whose predecessor may be about to let go; of a reload there is none.
+enum class Patience : uint8_t { none, two_seconds };
+// That nobody listens on a TCP address.
+Result<void> probe(const conf::Listener& listener, const Address& address, Patience patience);
 
 // Bound with SO_REUSEPORT and listening. Port 0: `address` is told which one it became.
 Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address);
@@ -37,6 +39,9 @@ struct UnixListener {
 };
 
 Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& address);
+
+// Gives a socket that listens the backlog, the keep-alive and the rights of its file that `listener` has now.
+Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file);
 
 // Only if the path still leads to the socket that was bound there.
 void remove_file(const UnixFile& file);

@@ -35,6 +35,14 @@ std::vector<sock_filter> steering_program(const std::vector<uint32_t>& indices) 
     return program;
 }
 
+void SteeredGroup::remove(uint32_t slot) {
+    const auto at = std::find_if(members_.begin(), members_.end(),
+                                 [slot](const Member& member) { return member.slot == slot; });
+    if (at == members_.end()) return;
+    *at = members_.back();
+    members_.pop_back();
+}
+
 Result<void> SteeredGroup::steer(const std::vector<uint32_t>& slots) const {
     std::vector<uint32_t> indices;
     for (uint32_t i = 0; i < members_.size(); ++i) {

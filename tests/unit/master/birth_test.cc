@@ -1,4 +1,4 @@
-#include "master/birth.h"
+#include "master/crew/birth.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -99,13 +99,10 @@ bool has_signal(const std::string& mask, int number) {
 BOOST_AUTO_TEST_SUITE(birth)
 
 BOOST_AUTO_TEST_CASE(the_plan_is_the_stated_list) {
-    const std::vector<DescriptorMove> expected = {{20, slot::kControlFd},
-                                                  {21, slot::kSlotFd},
-                                                  {22, slot::kCountsFd},
-                                                  {23, slot::kBundleFd},
-                                                  {24, slot::kLogFd},
-                                                  {30, slot::kFirstListenFd},
-                                                  {31, slot::kFirstListenFd + 1}};
+    const std::vector<DescriptorMove> expected = {
+        {20, slot::kControlFd},        {21, slot::kSlotFd}, {22, slot::kCountsFd},
+        {23, slot::kBundleFd},         {24, slot::kLogFd},  {30, slot::kFirstListenFd},
+        {31, slot::kFirstListenFd + 1}};
     BOOST_TEST((plan_descriptors({20, 21, 22, 23, 24, {30, 31}}) == expected));
 }
 

@@ -1,4 +1,4 @@
-#include "master/children.h"
+#include "master/crew/children.h"
 
 #include <signal.h>
 #include <sys/wait.h>

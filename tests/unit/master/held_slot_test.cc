@@ -1,4 +1,4 @@
-#include "master/held_slot.h"
+#include "master/crew/held_slot.h"
 
 #include <ev.h>
 #include <signal.h>
@@ -18,26 +18,33 @@ struct Loop {
 };
 
 // Both ends of a slot: as the master holds it, and as its worker would.
-struct Pair : SlotMessages {
+struct Pair : ChannelMessages {
     Loop loop;
     std::vector<slot::Message> messages;
+    std::vector<uint32_t> senders;  // images
     std::unique_ptr<HeldSlot> held;
     UniqueFd worker_end;
     std::optional<slot::SlotMemory> worker_memory;
 
     Pair() {
-        auto made =
-            HeldSlot::make(loop.raw, {.slot_number = 3, .record_count = 64}, 9, {"echo", "gateway"}, *this);
+        auto made = HeldSlot::make(loop.raw, {.slot_number = 3, .record_count = 64}, 9, *this);
         BOOST_REQUIRE_MESSAGE(made, (made ? "" : made.error().text()));
         held = std::move(*made);
-        worker_end.reset(::dup(held->slot_end()));
-        held->close_slot_end();
+        worker_end = take_end(held->channel());
+        held->set_listener_name(0, "echo");
+        held->set_listener_name(1, "gateway");
         auto mapped = slot::SlotMemory::map(held->memory_fd(), slot::SlotMemory::Access::worker);
         BOOST_REQUIRE(mapped);
         worker_memory.emplace(std::move(*mapped));
     }
-    void on_message(uint32_t number, const slot::Message& message) override {
-        BOOST_TEST(number == 3U);
+    static UniqueFd take_end(Channel& channel) {
+        UniqueFd end(::dup(channel.slot_end()));
+        channel.close_slot_end();
+        return end;
+    }
+    void on_message(Channel& channel, const slot::Message& message) override {
+        BOOST_TEST(channel.slot() == 3U);
+        senders.push_back(channel.image());
         messages.push_back(message);
     }
     slot::MasterControl& control() { return worker_memory->master_control(); }
@@ -136,6 +143,99 @@ BOOST_AUTO_TEST_CASE(a_full_socket_stops_nobody) {
     pair.held->stop();
     BOOST_TEST(pair.control().word.load() == 0U);
 }
+
+// -- renewal
+
+namespace {
+
+// With an attempt of image 12 that has been begun.
+struct Attempt : Pair {
+    UniqueFd image_end;
+    Attempt() {
+        auto channel = held->open_attempt(loop.raw, 12, *this);
+        BOOST_REQUIRE(channel);
+        image_end = take_end(**channel);
+        BOOST_REQUIRE(held->begin_hand_over());
+    }
+    bool try_word(slot::ServiceWord from, slot::ServiceWord to) {
+        uint64_t expected = from.pack();
+        return control().word.compare_exchange_strong(expected, to.pack());
+    }
+    bool is_word(slot::ServiceWord word) { return control().word.load() == word.pack(); }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(both_sides_of_a_hand_over_are_told_after_the_word) {
+    Attempt attempt;
+    BOOST_TEST(attempt.is_word({9, 12}));
+    BOOST_TEST(attempt.control().other_tables.load() == 1U);
+    auto from = slot::receive_message(attempt.worker_end.get());
+    auto to = slot::receive_message(attempt.image_end.get());
+    BOOST_REQUIRE(from && to);
+    BOOST_TEST((from->message.type == slot::MessageType::hand_over));
+    BOOST_TEST((to->message.type == slot::MessageType::receive_table));
+    BOOST_TEST(from->message.a == 12U);
+    BOOST_TEST(to->message.a == 12U);
+    BOOST_REQUIRE(::write(from->descriptor.get(), "x", 1) == 1);  // the two ends of one pair
+    char byte = 0;
+    BOOST_TEST(::read(to->descriptor.get(), &byte, 1) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_withdrawn_attempt_counts_until_its_table_is_gone) {
+    Attempt attempt;
+    BOOST_TEST(attempt.held->withdraw_attempt());
+    BOOST_TEST(attempt.is_word({9, 0}));
+    BOOST_TEST(attempt.held->attempt() == nullptr);
+    attempt.held->read_messages();
+    attempt.held->forget_ended();
+    BOOST_TEST(attempt.control().other_tables.load() == 1U);
+    attempt.image_end.reset();
+    attempt.held->read_messages();
+    BOOST_TEST(attempt.held->has_ended());
+    attempt.held->forget_ended();
+    BOOST_TEST(attempt.control().other_tables.load() == 0U);
+    BOOST_TEST(!attempt.held->withdraw_attempt());
+}
+
+BOOST_AUTO_TEST_CASE(a_commit_is_not_withdrawn_and_the_former_table_counts) {
+    Attempt attempt;
+    BOOST_TEST(!attempt.held->note_commit());
+    BOOST_REQUIRE(attempt.try_word({9, 12}, {12, 0}));
+    BOOST_TEST(!attempt.held->withdraw_attempt());
+    BOOST_TEST(attempt.is_word({12, 0}));
+    BOOST_TEST(attempt.held->note_commit());
+    BOOST_TEST(attempt.held->channel().image() == 12U);
+    BOOST_TEST(attempt.held->attempt() == nullptr);
+    BOOST_TEST(attempt.control().other_tables.load() == 1U);
+    attempt.worker_end.reset();
+    attempt.held->read_messages();
+    attempt.held->forget_ended();
+    BOOST_TEST(attempt.control().other_tables.load() == 0U);
+    BOOST_TEST(!attempt.held->is_table_gone());
+}
+
+BOOST_AUTO_TEST_CASE(a_slot_out_of_service_begins_no_hand_over) {
+    Pair pair;
+    pair.held->stop();
+    auto channel = pair.held->open_attempt(pair.loop.raw, 12, pair);
+    BOOST_REQUIRE(channel);
+    BOOST_TEST(!pair.held->begin_hand_over());
+    BOOST_TEST(pair.control().word.load() == 0U);
+    BOOST_TEST(pair.held->withdraw_attempt());
+}
+
+BOOST_AUTO_TEST_CASE(each_image_has_a_channel_of_its_own) {
+    Attempt attempt;
+    BOOST_REQUIRE(slot::send_message(attempt.image_end.get(), {slot::MessageType::started}));
+    attempt.say({slot::MessageType::serving});
+    attempt.held->read_messages();
+    BOOST_REQUIRE(attempt.senders.size() == 2U);
+    BOOST_TEST(attempt.senders[0] == 9U);
+    BOOST_TEST(attempt.senders[1] == 12U);
+}
+
+// -- deaths and births
 
 BOOST_AUTO_TEST_CASE(reaped_holders_are_counted_also_when_it_turns_out_later) {
     Pair pair;

@@ -25,7 +25,8 @@ enum class Part : uint8_t {
 struct Child {
     pid_t pid = 0;
     uint32_t slot = 0;
-    uint64_t table = 0;  // which of the slot's, one after another
+    uint64_t table = 0;  // which of the slot's memories, one after another
+    uint32_t image = 0;  // which image it is a process of
     Part part = Part::image;
     bool held_seat = false;
     uint64_t known_ns = 0;  // since when

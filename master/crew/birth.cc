@@ -1,4 +1,4 @@
-#include "master/birth.h"
+#include "master/crew/birth.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "master/crew.h"
+#include "master/crew/crew.h"
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -12,28 +12,38 @@ namespace tcpd::master {
 
 namespace {
 
-std::vector<std::string> names_of(const conf::Config& config) {
-    std::vector<std::string> names;
-    for (const conf::Listener& listener : config.listeners) names.push_back(listener.name);
-    return names;
-}
-
-SupervisorSettings settings_of(const CrewOutfit& outfit) {
-    const conf::Supervisor& wanted = outfit.config->supervisor;
+SupervisorSettings settings_of(const CrewOutfit& outfit, const conf::Supervisor& wanted) {
     return {outfit.slots, wanted.respawn_initial, wanted.respawn_max, wanted.watchdog};
 }
 
 }  // namespace
 
-Crew::Crew(const CrewOutfit& outfit, slot::SharedCounts counts, CrewEvents& owner)
+Crew::Crew(const CrewOutfit& outfit, slot::SharedCounts counts, std::unique_ptr<Generation> first,
+           CrewEvents& owner)
     : outfit_(outfit),
       counts_(std::move(counts)),
       owner_(owner),
-      names_(names_of(*outfit.config)),
-      supervisor_(settings_of(outfit), monotonic_ns()),
+      own_(outfit.slots),
+      slot_generation_(outfit.slots),
+      supervisor_(settings_of(outfit, first->config.supervisor), monotonic_ns()),
       held_(outfit.slots),
       last_failure_(outfit.slots),
-      retired_(names_.size()) {}
+      retired_(slot::kMaxListeners) {
+    counts_.slots().store(outfit.slots, std::memory_order_relaxed);
+    note_names(first->roster);
+    current_ = target_ = last_generation_ = first->number;
+    generations_.emplace(first->number, std::move(first));
+}
+
+void Crew::note_names(const Roster& roster) {
+    for (const RosterListener& entry : roster) {
+        if (entry.id >= names_.size()) names_.resize(entry.id + 1);
+        names_[entry.id] = entry.name;
+        for (auto& held : held_) {
+            if (held) held->set_listener_name(entry.id, entry.name);
+        }
+    }
+}
 
 // -- what happened
 
@@ -53,19 +63,29 @@ void Crew::reap() {
     }
 }
 
+// A death of the image in service is the supervisor's; whether it is in service, its slot's word tells now.
 void Crew::judge(const Death& death) {
     const uint64_t now = monotonic_ns();
+    note_renewals(now);
     if (children_.find(death.pid) == nullptr) {
         const auto number = slot_of_clone(death.pid);
         if (!number) return log::debug("reaped pid {}, a stranger: {}", death.pid, death.text());
-        if (!claim(death.pid, *number, Part::standby)) return;
+        HeldSlot& held = *held_[*number];
+        const bool of_attempt = held.attempt() != nullptr && held.attempt_clone() == death.pid;
+        const uint32_t image = of_attempt ? held.attempt()->image() : held.channel().image();
+        if (!claim(death.pid, *number, image, Part::standby)) return;
     }
     const Child child = *children_.find(death.pid);
-    supervisor_.on_death(child.slot, child.pid, death.is_clean(), now);
-    for (const Action& action : supervisor_.take_actions()) carry_out(action);
-    log_death(child, death, now);
     HeldSlot* held = held_[child.slot].get();
-    if (held != nullptr && held->made_ns() == child.table) held->on_reaped(child.pid, child.held_seat);
+    const bool is_held = held != nullptr && held->made_ns() == child.table;
+    if (is_held && held->channel().image() == child.image) {
+        supervisor_.on_death(child.slot, child.pid, death.is_clean(), now);
+        for (const Action& action : supervisor_.take_actions()) carry_out(action);
+    }
+    log_death(child, death, now);
+    if (!is_held) return;
+    note_death(*held, child, death, now);
+    held->on_reaped(child.pid, child.held_seat);
 }
 
 // One that died before anybody could tell of it: the kernel itself wrote its number into slot memory.
@@ -88,12 +108,22 @@ void Crew::log_death(const Child& child, const Death& death, uint64_t now) {
     }
 }
 
-bool Crew::claim(pid_t pid, uint32_t number, Part part) {
-    return children_.claim({.pid = pid, .slot = number, .table = held_[number]->made_ns(), .part = part},
-                           monotonic_ns());
+bool Crew::claim(pid_t pid, uint32_t number, uint32_t image, Part part) {
+    return children_.claim(
+        {.pid = pid, .slot = number, .table = held_[number]->made_ns(), .image = image, .part = part},
+        monotonic_ns());
 }
 
-void Crew::on_message(uint32_t number, const slot::Message& message) {
+void Crew::on_message(Channel& channel, const slot::Message& message) {
+    const uint32_t number = channel.slot();
+    if (message.type == slot::MessageType::seated) note_commit(number, monotonic_ns());
+    HeldSlot* held = held_[number].get();
+    if (held == nullptr) return;
+    if (&held->channel() == &channel) return on_message_in_service(number, message);
+    if (held->attempt() == &channel) on_message_of_attempt(channel, message);
+}
+
+void Crew::on_message_in_service(uint32_t number, const slot::Message& message) {
     const auto worker = static_cast<pid_t>(message.a);
     switch (message.type) {
         case slot::MessageType::started: return log::debug("slot {}: its image has started up", number);
@@ -110,6 +140,7 @@ void Crew::on_message(uint32_t number, const slot::Message& message) {
         case slot::MessageType::log_replaced: return held_[number]->on_log_replaced();
         case slot::MessageType::drained:
             return log::info("slot {} is drained, {} connections were closed at the end", number, message.a);
+        case slot::MessageType::unparked: return on_unparked(number, message);
         default:
             log::limited(log::Level::error, "slot message", "slot {} sent a message that is not a slot's",
                          number);
@@ -120,13 +151,14 @@ void Crew::on_seated(uint32_t number, const slot::Message& message) {
     const auto worker = static_cast<pid_t>(message.a);
     auto standby = static_cast<pid_t>(message.b);
     const auto predecessor = static_cast<pid_t>(message.c);
+    const uint32_t image = held_[number]->channel().image();
     const Child* before = children_.find(predecessor);
-    if (before != nullptr && before->slot == number) claim(predecessor, number, Part::former);
+    if (before != nullptr && before->slot == number) claim(predecessor, number, image, Part::former);
     if (predecessor != 0) held_[number]->on_predecessor(predecessor);
-    if (!claim(worker, number, Part::worker)) {
+    if (!claim(worker, number, image, Part::worker)) {
         return log::error("slot {} names pid {} as its worker, which is no child of its own", number, worker);
     }
-    if (standby != 0 && !claim(standby, number, Part::standby)) standby = 0;
+    if (standby != 0 && !claim(standby, number, image, Part::standby)) standby = 0;
     supervisor_.on_seated(number, worker, standby, monotonic_ns());
     held_[number]->repeat_replace_log();
     const std::string next = standby == 0 ? "it has no standby" : fmt::format("its standby is {}", standby);
@@ -142,11 +174,22 @@ void Crew::on_serving(uint32_t number, pid_t worker) {
 // -- what follows
 
 void Crew::note_ended_tables(uint64_t now) {
-    const auto is_gone = [](const auto& held) { return held && held->is_table_gone(); };
-    if (std::none_of(held_.begin(), held_.end(), is_gone)) return;
+    const auto has_ended = [](const auto& held) { return held && held->has_ended(); };
+    if (std::none_of(held_.begin(), held_.end(), has_ended)) return;
     reap();
+    note_renewals(now);
     for (uint32_t i = 0; i < held_.size(); ++i) {
-        if (is_gone(held_[i])) supervisor_.on_table_gone(i, now);
+        if (!held_[i]) continue;
+        held_[i]->forget_ended();
+        Channel* attempt = held_[i]->attempt();
+        if (attempt != nullptr && attempt->is_ended()) {
+            roll_out_.on_over(i, "its image is gone", false, now);
+        }
+        if (!held_[i]->is_table_gone()) continue;
+        roll_out_.on_over(i, "worker and standby are gone", true, now);
+        for (const RollOutAction& action : roll_out_.take_actions()) carry_out(action);
+        note_commit(i, now);
+        if (held_[i]->is_table_gone()) supervisor_.on_table_gone(i, now);
     }
 }
 
@@ -167,11 +210,15 @@ void Crew::settle() {
     if (now >= next_tick_ns_) tick(now);
     for (;;) {
         supervisor_.conclude(now);
+        renew_where_needed(now);
+        roll_out_.conclude(serving(), now);
         const std::vector<Action> actions = supervisor_.take_actions();
-        if (actions.empty()) break;
+        const std::vector<RollOutAction> steps = roll_out_.take_actions();
+        if (actions.empty() && steps.empty()) break;
         for (const Action& action : actions) carry_out(action);
+        for (const RollOutAction& step : steps) carry_out(step);
     }
-    next_tick_ns_ = supervisor_.next_wake();
+    next_tick_ns_ = std::min(supervisor_.next_wake(), roll_out_.next_wake());
     if (supervisor_.is_over()) end_leftovers();
 }
 
@@ -206,6 +253,10 @@ void Crew::carry_out(const Action& action) {
         case Act::retire:
         case Act::tell_drain:
         case Act::tell_stop: return tell(action);
+        case Act::tell_dismissal: return tell_dismissal(action.slot);
+        case Act::slot_ended:
+            log::info("slot {} has ended", action.slot);
+            return outfit_.listeners->close_slot(action.slot);
         case Act::steer: return steer();
         case Act::report_exposed: return report_exposed(action);
         case Act::report_hang:
@@ -218,33 +269,44 @@ void Crew::carry_out(const Action& action) {
 }
 
 void Crew::give_birth(uint32_t number, uint32_t image) {
-    auto held = HeldSlot::make(outfit_.loop, {number, outfit_.descriptor_limit}, image, names_, *this);
-    Result<pid_t> born = held ? execute(**held, number, image) : Result<pid_t>(std::move(held.error()));
+    auto held = HeldSlot::make(outfit_.loop, {number, outfit_.descriptor_limit}, image, *this);
+    Result<pid_t> born = held ? execute(**held, (*held)->channel(), current(), slot::Cause::count)
+                              : Result<pid_t>(std::move(held.error()));
     if (!born) {
         last_failure_[number] = born.error().text();
         log::error("{}", last_failure_[number]);
         return supervisor_.on_birth_failed(number, monotonic_ns());
     }
     held_[number] = std::move(*held);
-    claim(*born, number, Part::image);
+    slot_generation_[number] = current_;
+    if (target_ != current_) roll_out_.add(number);
+    claim(*born, number, image, Part::image);
     supervisor_.on_born(number, *born);
     log::debug("slot {}: image {} is pid {}", number, image, *born);
 }
 
-Result<pid_t> Crew::execute(HeldSlot& held, uint32_t number, uint32_t image) {
-    const slot::Birth birth{image,
-                            number,
-                            outfit_.slots,
-                            outfit_.descriptor_limit,
-                            static_cast<uint32_t>(outfit_.log_level),
-                            static_cast<uint32_t>(slot::Cause::count),
-                            outfit_.listeners->describe_listeners(),
-                            outfit_.listeners->describe_sockets()};
-    if (auto sent = slot::send_birth(held.control_fd(), birth); !sent) return std::move(sent.error());
-    const Inheritance given{held.slot_end(), held.memory_fd(), outfit_.counts,
-                            outfit_.bundle,  outfit_.log,      outfit_.listeners->sockets_of(number)};
-    auto born = execute_image(outfit_.program, fmt::format("tcpd: standby {}", number), given);
-    held.close_slot_end();
+Result<pid_t> Crew::execute(HeldSlot& held, Channel& channel, const Generation& generation,
+                            slot::Cause cause) {
+    for (uint32_t id = 0; id < names_.size(); ++id) held.set_listener_name(id, names_[id]);
+    const uint32_t number = channel.slot();
+    const Side side = side_of(generation);
+    std::vector<slot::ListenSocket> sockets = outfit_.listeners->describe_sockets(side);
+    std::vector<int> given = outfit_.listeners->sockets_of(number, side);
+    std::vector<slot::BirthListener> listeners = birth_listeners(generation, given);
+    const slot::Birth birth{.image = channel.image(),
+                            .slot = number,
+                            .slots = outfit_.slots,
+                            .descriptor_limit = outfit_.descriptor_limit,
+                            .log_level = static_cast<uint32_t>(generation.log_level),
+                            .cause = static_cast<uint32_t>(cause),
+                            .listeners = std::move(listeners),
+                            .sockets = std::move(sockets)};
+    if (auto sent = slot::send_birth(channel.fd(), birth); !sent) return std::move(sent.error());
+    const Inheritance inheritance{channel.slot_end(),      held.memory_fd(), outfit_.counts,
+                                  generation.bundle.get(), outfit_.log,      std::move(given)};
+    auto born = execute_image(generation.program.get(), fmt::format("tcpd: standby {}", number), inheritance);
+    channel.close_slot_end();
+    if (born) channel.image_pid = *born;
     return born;
 }
 
@@ -282,14 +344,19 @@ void Crew::kill_slot(uint32_t number) {
 }
 
 void Crew::steer() {
-    auto steered = outfit_.listeners->steer(supervisor_.in_service());
+    std::vector<uint32_t> changed;
+    for (uint32_t i = 0; i < slot_generation_.size(); ++i) {
+        if (next_ != 0 && slot_generation_[i] == next_) changed.push_back(i);
+    }
+    auto steered = outfit_.listeners->steer(supervisor_.in_service(), changed);
     if (!steered) log::limited(log::Level::error, "steer", "{}", steered.error().text());
 }
 
 void Crew::report_exposed(const Action& action) {
     log::error(
-        "slot {} is without a standby: should worker {} die now, its connections are lost; "
-        "it takes no new ones while another slot can, and is replaced once it is empty",
+        "slot {} is without a standby: should worker {} die now, its connections are lost; it is renewed, "
+        "and "
+        "takes no new ones meanwhile if another slot can",
         action.slot, action.pid);
 }
 
@@ -301,14 +368,16 @@ void Crew::fail_start(uint32_t number) {
 
 void Crew::drain() {
     const uint64_t now = monotonic_ns();
-    const uint64_t limit = to_ns(outfit_.config->drain.stop);
-    drain_order_ = {now, limit == 0 ? 0 : now + limit, outfit_.config->drain.spread};
+    abandon_roll_out("the daemon drains", now);
+    const uint64_t limit = to_ns(config().drain.stop);
+    drain_order_ = {now, limit == 0 ? 0 : now + limit, config().drain.spread};
     supervisor_.drain(drain_order_.end_ns, now);
     for (const Action& action : supervisor_.take_actions()) carry_out(action);
     outfit_.listeners->close_sockets();
 }
 
 void Crew::stop() {
+    abandon_roll_out("the daemon stops", monotonic_ns());
     supervisor_.stop(monotonic_ns());
     for (const Action& action : supervisor_.take_actions()) carry_out(action);
     outfit_.listeners->close_sockets();
@@ -331,15 +400,16 @@ uint64_t Crew::open_connections() {
 
 std::vector<ListenerStatus> Crew::listener_status() {
     std::vector<ListenerStatus> list;
-    for (uint32_t id = 0; id < names_.size(); ++id) {
-        ListenerStatus row{.name = names_[id], .addresses = {}, .totals = retired_.of(id)};
+    for (const RosterListener& entry : current().roster) {
+        ListenerStatus row{.name = entry.name, .addresses = {}, .totals = retired_.of(entry.id)};
         for (auto& held : held_) {
-            if (held) row.totals += read_totals(held->memory(), id);
+            if (held) row.totals += read_totals(held->memory(), entry.id);
         }
+        for (const ListeningAddress& opened : outfit_.listeners->addresses()) {
+            if (entry.is_in_force() && opened.id == entry.id) row.addresses.push_back(opened.address.text());
+        }
+        row.is_draining = !entry.is_in_force();
         list.push_back(std::move(row));
-    }
-    for (const ListeningAddress& opened : outfit_.listeners->addresses()) {
-        list[opened.listener].addresses.push_back(opened.address.text());
     }
     return list;
 }

@@ -1,0 +1,176 @@
+#pragma once
+
+// All slots and their processes: carries out what supervisor and roll-out decide, and tells them what
+// happened. Master only. Owns slots, generations and the list of children. No death of a child ends the
+// master; what can't be done is logged and, where it matters, tried again. Everything is decided in `settle`,
+// which the loop calls before it sleeps, so that nothing is freed under its caller; only a standby is woken
+// at once. If the master dies, the slots serve on without it (daemon/slot/control_message.h).
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "conf/config.h"
+#include "daemon/slot/shared_counts.h"
+#include "master/crew/birth.h"
+#include "master/crew/children.h"
+#include "master/crew/held_slot.h"
+#include "master/listen/listeners.h"
+#include "master/renewal/generation.h"
+#include "master/renewal/roll_out.h"
+#include "master/status.h"
+#include "master/supervisor.h"
+
+namespace tcpd::master {
+
+// What the crew needs of the master; all borrowed for life.
+struct CrewOutfit {
+    struct ev_loop* loop = nullptr;
+    Listeners* listeners = nullptr;
+    unsigned slots = 1;
+    uint32_t descriptor_limit = 0;
+    int counts = -1, log = -1;
+};
+
+// What a roll-out brings into force.
+struct Change {
+    conf::Config config;
+    UniqueFd program, bundle;
+    log::Level log_level = log::Level::info;
+    slot::Cause cause = slot::Cause::reload;
+};
+
+class CrewEvents {
+public:
+    virtual ~CrewEvents() = default;
+    virtual void on_ready() = 0;
+    virtual void on_start_failed(const std::string& reason) = 0;
+    // Of what `roll_out` began. Empty: the change is in force; else what was before it is.
+    virtual void on_rolled_out(const std::string& reason) = 0;
+};
+
+class Crew : public ChannelMessages {
+public:
+    Crew(const CrewOutfit& outfit, slot::SharedCounts counts, std::unique_ptr<Generation> first,
+         CrewEvents& owner);
+
+    // A child may have died: each is looked at, judged and reaped.
+    void reap();
+    void settle();
+    // When to call settle at the latest, monotonic.
+    uint64_t next_wake() const { return next_tick_ns_; }
+
+    void drain();
+    void stop();
+    void replace_log(int fd);
+    bool is_over() const { return supervisor_.is_over() && children_.empty(); }
+    bool is_draining() const { return supervisor_.is_draining(); }
+    bool is_stopping() const { return supervisor_.is_stopping(); }
+    bool is_ready() const { return supervisor_.is_ready(); }
+    uint64_t open_connections();
+
+    // size.cc
+    unsigned workers() const { return static_cast<unsigned>(supervisor_.wanted_slots().size()); }
+    // As many slots as that: new ones serve in a moment, connections of those that are too many may end.
+    Result<void> set_workers(unsigned wanted);
+    // Nothing is accepted any more, until `wake`; the connections that there are may end.
+    void rest();
+    bool is_resting() const { return supervisor_.is_resting(); }
+    bool is_empty() const { return children_.empty(); }
+    Result<void> wake();
+
+    // The configuration in force.
+    const conf::Config& config() const { return current().config; }
+    const Generation& current() const { return *generations_.at(current_); }
+    bool can_roll_out() const {
+        return roll_out_.is_idle() && is_ready() && !is_draining() && !is_stopping();
+    }
+    // Begins it, if can_roll_out; an Error: nothing has changed.
+    Result<void> roll_out(Change change);
+
+    std::vector<ListenerStatus> listener_status();
+    std::vector<SlotStatus> slot_status();
+
+    void on_message(Channel& channel, const slot::Message& message) override;
+
+private:
+    void tick(uint64_t now);
+    void judge(const Death& death);
+    std::optional<uint32_t> slot_of_clone(pid_t pid);
+    void log_death(const Child& child, const Death& death, uint64_t now);
+    void note_ended_tables(uint64_t now);
+    void read_all_messages();
+
+    void on_message_in_service(uint32_t number, const slot::Message& message);
+    void on_seated(uint32_t number, const slot::Message& message);
+    void on_serving(uint32_t number, pid_t worker);
+    bool claim(pid_t pid, uint32_t number, uint32_t image, Part part);
+
+    void carry_out(const Action& action);
+    void tell(const Action& action);
+    void give_birth(uint32_t number, uint32_t image);
+    Result<pid_t> execute(HeldSlot& held, Channel& channel, const Generation& generation, slot::Cause cause);
+    void drop_slot(uint32_t number);
+    void wake_standby(const Action& action);
+    pid_t unheard_clone(uint32_t number);
+    void kill_slot(uint32_t number);
+    void end_leftovers();
+    void steer();
+    void report_exposed(const Action& action);
+    void fail_start(uint32_t number);
+    void dismiss(uint32_t number, Duration limit);
+    void tell_dismissal(uint32_t number);
+
+    // renewal.cc
+    void on_message_of_attempt(Channel& channel, const slot::Message& message);
+    void on_unparked(uint32_t number, const slot::Message& message);
+    void note_death(HeldSlot& held, const Child& child, const Death& death, uint64_t now);
+    void abandon_roll_out(const std::string& reason, uint64_t now);
+    void note_commit(uint32_t number, uint64_t now);
+    void note_renewals(uint64_t now);
+    void renew_where_needed(uint64_t now);
+    std::vector<bool> serving() const;
+    void carry_out(const RollOutAction& action);
+    void keep_what_came();
+    void execute_attempt(uint32_t number);
+    void begin_hand_over(uint32_t number);
+    void withdraw(uint32_t number, const std::string& reason);
+    void finish_own_renewal(const std::string& reason);
+    void finish_roll_out(const std::string& reason);
+    void forget_generations();
+    bool has_connections(uint32_t id);
+    // Bundles of former generations that it names are added to `given`, behind the sockets.
+    std::vector<slot::BirthListener> birth_listeners(const Generation& generation,
+                                                     std::vector<int>& given) const;
+    Side side_of(const Generation& generation) const;
+    void note_names(const Roster& roster);
+
+    CrewOutfit outfit_;
+    slot::SharedCounts counts_;
+    CrewEvents& owner_;
+    std::vector<std::string> names_;  // of listeners, by stable id, over all generations so far
+    Generations generations_;
+    // In force; brought by the roll-out in course, 0 being none; that the roll-out leads to.
+    uint32_t current_ = 0, next_ = 0, target_ = 0;
+    uint32_t last_generation_ = 0;
+    slot::Cause cause_ = slot::Cause::reload;  // of the roll-out in course
+    struct OwnRenewal {
+        bool wanted = false;
+        uint64_t due_ns = 0;
+        unsigned failures = 0;  // in a row
+    };
+    std::vector<OwnRenewal> own_;            // by slot: apart from any roll-out
+    std::optional<uint32_t> own_slot_;       // whose renewal is in course
+    std::vector<uint32_t> slot_generation_;  // by slot
+    Supervisor supervisor_;
+    RollOut roll_out_;
+    Children children_;
+    std::vector<std::unique_ptr<HeldSlot>> held_;  // by slot; null: none
+    std::vector<std::string> last_failure_;        // by slot, in words
+    RetiredTotals retired_;
+    DrainOrder drain_order_;
+    uint64_t next_tick_ns_ = 0;
+};
+
+}  // namespace tcpd::master

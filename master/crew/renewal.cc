@@ -1,0 +1,269 @@
+// The crew's part in renewals: what the roll-out decides is carried out here, and what becomes of it is told.
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+
+#include "daemon/base/log.h"
+#include "master/crew/crew.h"
+
+namespace tcpd::master {
+
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000;
+constexpr unsigned kMostDoublings = 6;  // a minute between tries
+
+bool is_fault(const Death& death) {
+    if (death.code != CLD_KILLED && death.code != CLD_DUMPED) return false;
+    switch (death.status) {
+        case SIGSEGV:
+        case SIGBUS:
+        case SIGILL:
+        case SIGFPE:
+        case SIGABRT: return true;
+        default: return false;
+    }
+}
+
+}  // namespace
+
+// -- what happened
+
+void Crew::on_message_of_attempt(Channel& channel, const slot::Message& message) {
+    const uint64_t now = monotonic_ns();
+    switch (message.type) {
+        case slot::MessageType::started: return roll_out_.on_started(channel.slot(), now);
+        case slot::MessageType::refused_table:
+            return roll_out_.on_over(
+                channel.slot(),
+                fmt::format("its new image refused: {}", name_of(static_cast<slot::HandOverEnd>(message.b))),
+                false, now);
+        default:
+            log::limited(log::Level::error, "attempt message",
+                         "slot {}: an image that is not in service sent a message of type {}", channel.slot(),
+                         static_cast<uint32_t>(message.type));
+    }
+}
+
+void Crew::on_unparked(uint32_t number, const slot::Message& message) {
+    const auto end = static_cast<slot::HandOverEnd>(message.b);
+    Channel* attempt = held_[number]->attempt();
+    if (attempt == nullptr || attempt->image() != message.c || end == slot::HandOverEnd::withdrawn) return;
+    roll_out_.on_over(number, fmt::format("its worker took everything back: {}", name_of(end)), false,
+                      monotonic_ns());
+}
+
+// A memory fault is followed by a renewal, since clones share layout and canary.
+void Crew::note_death(HeldSlot& held, const Child& child, const Death& death, uint64_t now) {
+    Channel* attempt = held.attempt();
+    if (attempt != nullptr && child.image == attempt->image()) {
+        if (child.pid == attempt->image_pid)
+            roll_out_.on_over(child.slot, last_failure_[child.slot], false, now);
+        return;
+    }
+    if (child.image != held.channel().image() || child.part != Part::worker) return;
+    roll_out_.on_over(child.slot, "its worker died in the middle", true, now);
+    if (!is_fault(death)) return;
+    own_[child.slot].wanted = true;
+    own_[child.slot].due_ns = std::max(own_[child.slot].due_ns, now);
+}
+
+void Crew::note_commit(uint32_t number, uint64_t now) {
+    HeldSlot* held = held_[number].get();
+    if (held == nullptr || !held->note_commit()) return;
+    slot_generation_[number] = target_;
+    supervisor_.on_renewed(number, held->channel().image(), held->channel().image_pid, now);
+    roll_out_.on_committed(number, now);
+    held->replace_log(outfit_.log);
+    log::info("slot {}: image {} is in service now", number, held->channel().image());
+}
+
+void Crew::note_renewals(uint64_t now) {
+    for (uint32_t i = 0; i < held_.size(); ++i) note_commit(i, now);
+}
+
+// -- what follows
+
+std::vector<bool> Crew::serving() const {
+    std::vector<bool> list;
+    for (uint32_t i = 0; i < supervisor_.slots(); ++i) {
+        list.push_back(supervisor_.slot(i).state == SlotState::serving && !supervisor_.slot(i).retiring);
+    }
+    return list;
+}
+
+// A slot by itself: after a fault, without a standby, or left behind with a generation that is not in force.
+void Crew::renew_where_needed(uint64_t now) {
+    if (!can_roll_out()) return;
+    for (uint32_t i = 0; i < held_.size(); ++i) {
+        const bool wanted = own_[i].wanted || supervisor_.slot(i).exposed || slot_generation_[i] != current_;
+        if (!wanted || !held_[i] || own_[i].due_ns > now || !serving()[i]) continue;
+        if (supervisor_.slot(i).dismissed) continue;
+        own_slot_ = i;
+        cause_ = slot::Cause::fault_renewal;
+        return roll_out_.begin({i}, false, now);
+    }
+}
+
+void Crew::carry_out(const RollOutAction& action) {
+    switch (action.act) {
+        case RollOutAct::execute: return execute_attempt(action.slot);
+        case RollOutAct::hand_over: return begin_hand_over(action.slot);
+        case RollOutAct::withdraw: return withdraw(action.slot, action.reason);
+        case RollOutAct::turned_back:
+            log::error("{}; the slots that have changed already go back", action.reason);
+            target_ = current_;
+            return keep_what_came();
+        case RollOutAct::finished:
+            return own_slot_ ? finish_own_renewal(action.reason) : finish_roll_out(action.reason);
+    }
+}
+
+// Connections of listeners that only the change has are at home nowhere once it is gone; they may end.
+void Crew::keep_what_came() {
+    Roster& roster = generations_.at(current_)->roster;
+    const uint64_t now = monotonic_ns(), limit = to_ns(config().drain.replaced);
+    for (RosterListener entry : generations_.at(next_)->roster) {
+        const bool known = std::any_of(roster.begin(), roster.end(),
+                                       [&](const RosterListener& other) { return other.id == entry.id; });
+        if (known) continue;
+        entry.drain = {now, limit == 0 ? 0 : now + limit, config().drain.spread};
+        roster.push_back(entry);
+    }
+}
+
+void Crew::execute_attempt(uint32_t number) {
+    HeldSlot& held = *held_[number];
+    const uint32_t image = supervisor_.take_image_number();
+    auto channel = held.open_attempt(outfit_.loop, image, *this);
+    Result<pid_t> born = channel ? execute(held, **channel, *generations_.at(target_), cause_)
+                                 : Result<pid_t>(std::move(channel.error()));
+    if (!born) return roll_out_.on_over(number, born.error().text(), false, monotonic_ns());
+    claim(*born, number, image, Part::image);
+    log::debug("slot {}: image {} is pid {} and starts up", number, image, *born);
+}
+
+void Crew::begin_hand_over(uint32_t number) {
+    supervisor_.set_parked(number, true);
+    steer();
+    if (auto begun = held_[number]->begin_hand_over(); !begun) {
+        roll_out_.on_over(number, begun.error().text(), false, monotonic_ns());
+    }
+}
+
+// Its processes can't commit any more, so they may be killed; if it has committed, it stays.
+void Crew::withdraw(uint32_t number, const std::string& reason) {
+    HeldSlot* held = held_[number].get();
+    if (held == nullptr) return;
+    supervisor_.set_parked(number, false);
+    const uint32_t image = held->attempt() != nullptr ? held->attempt()->image() : 0;
+    if (!held->withdraw_attempt()) return note_commit(number, monotonic_ns());
+    log::error("slot {}: image {} does not come into service: {}", number, image, reason);
+    for (const pid_t pid : children_.of_slot(number)) {
+        if (children_.find(pid)->image == image) children_.send_signal(pid, number, SIGKILL);
+    }
+    const pid_t clone = held->attempt_clone();
+    if (children_.find(clone) == nullptr && Children::is_child(clone)) ::kill(clone, SIGKILL);
+}
+
+void Crew::finish_own_renewal(const std::string& reason) {
+    OwnRenewal& own = own_[*own_slot_];
+    const uint64_t now = monotonic_ns();
+    own.wanted = !reason.empty() && own.wanted;
+    own.failures = reason.empty() ? 0 : std::min(own.failures + 1, kMostDoublings);
+    own.due_ns = now + (kSecond << own.failures);
+    if (!reason.empty()) log::error("{}; it is tried again", reason);
+    own_slot_.reset();
+}
+
+void Crew::finish_roll_out(const std::string& reason) {
+    if (reason.empty()) {
+        current_ = next_;
+        outfit_.listeners->commit(config());
+        const conf::Supervisor& wanted = config().supervisor;
+        supervisor_.set_times(wanted.respawn_initial, wanted.respawn_max, wanted.watchdog);
+        if (auto sized = set_workers(config().worker_count()); !sized) log::error("{}", sized.error().text());
+    } else {
+        outfit_.listeners->abandon(config());
+    }
+    target_ = current_;
+    next_ = 0;
+    forget_generations();
+    steer();
+    owner_.on_rolled_out(reason);
+}
+
+void Crew::abandon_roll_out(const std::string& reason, uint64_t now) {
+    roll_out_.abandon(reason, now);
+    for (const RollOutAction& action : roll_out_.take_actions()) carry_out(action);
+}
+
+// -- generations
+
+bool Crew::has_connections(uint32_t id) {
+    return std::any_of(held_.begin(), held_.end(),
+                       [id](auto& held) { return held && read_totals(held->memory(), id).open != 0; });
+}
+
+Result<void> Crew::roll_out(Change change) {
+    auto next = std::make_unique<Generation>();
+    next->number = last_generation_ + 1;
+    const uint64_t now = monotonic_ns();
+    auto roster = next_roster({.before = current().roster,
+                               .old_config = config(),
+                               .new_config = change.config,
+                               .new_generation = next->number,
+                               .now = now,
+                               .has_connections = [this](uint32_t id) { return has_connections(id); }});
+    if (!roster) return std::move(roster.error());
+    if (auto ready = outfit_.listeners->prepare(change.config, *roster); !ready) return ready;
+    next->config = std::move(change.config);
+    next->program = std::move(change.program);
+    next->bundle = std::move(change.bundle);
+    next->log_level = change.log_level;
+    next->roster = std::move(*roster);
+    note_names(next->roster);
+    last_generation_ = next_ = target_ = next->number;
+    generations_.emplace(next->number, std::move(next));
+    cause_ = change.cause;
+    roll_out_.begin(supervisor_.wanted_slots(), true, now);
+    return {};
+}
+
+// In force, and where a stanza of what is in force stands; a slot may have been left behind with another.
+void Crew::forget_generations() {
+    std::erase_if(generations_, [this](const auto& entry) {
+        const uint32_t number = entry.first;
+        const auto& roster = current().roster;
+        const bool named =
+            std::any_of(roster.begin(), roster.end(),
+                        [number](const RosterListener& listener) { return listener.generation == number; });
+        return number != current_ && !named;
+    });
+}
+
+Side Crew::side_of(const Generation& generation) const {
+    return next_ != 0 && generation.number == next_ ? Side::prepared : Side::in_force;
+}
+
+std::vector<slot::BirthListener> Crew::birth_listeners(const Generation& generation,
+                                                       std::vector<int>& given) const {
+    std::vector<slot::BirthListener> list;
+    std::map<uint32_t, int> bundle_fds = {{generation.number, slot::kBundleFd}};
+    for (const RosterListener& entry : generation.roster) {
+        const int next_fd = slot::kFirstListenFd + static_cast<int>(given.size());
+        const auto [at, is_new] = bundle_fds.try_emplace(entry.generation, next_fd);
+        if (is_new) given.push_back(generations_.at(entry.generation)->bundle.get());
+        list.push_back({.id = entry.id,
+                        .bundle_fd = at->second,
+                        .index = entry.index,
+                        .spread = entry.drain.spread ? 1U : 0U,
+                        .drain_begin_ns = entry.drain.begin_ns,
+                        .drain_end_ns = entry.drain.end_ns});
+    }
+    return list;
+}
+
+}  // namespace tcpd::master

@@ -1,0 +1,58 @@
+// How many slots there are: one more, one fewer, none for a while.
+
+#include <algorithm>
+
+#include "daemon/base/log.h"
+#include "master/crew/crew.h"
+
+namespace tcpd::master {
+
+Result<void> Crew::set_workers(unsigned wanted) {
+    const uint64_t now = monotonic_ns();
+    while (workers() > std::max(wanted, 1U))
+        dismiss(supervisor_.wanted_slots().back(), config().drain.replaced);
+    while (workers() < std::min(wanted, slot::kMaxSlots)) {
+        const uint32_t number = supervisor_.add_slot(now);
+        if (number >= held_.size()) {
+            held_.resize(number + 1);
+            own_.resize(number + 1);
+            slot_generation_.resize(number + 1);
+            last_failure_.resize(number + 1);
+        }
+        own_[number] = {};
+        outfit_.slots = std::max(outfit_.slots, number + 1);
+        counts_.slots().store(outfit_.slots, std::memory_order_relaxed);
+        auto opened = outfit_.listeners->open_slot(number, config());
+        if (opened) continue;
+        supervisor_.dismiss(number, 0, now);
+        return opened;
+    }
+    return {};
+}
+
+void Crew::dismiss(uint32_t number, Duration limit) {
+    const uint64_t now = monotonic_ns();
+    log::info("slot {} takes no new connections, it ends with those that it has", number);
+    supervisor_.dismiss(number, limit.count() == 0 ? 0 : now + to_ns(limit), now);
+    for (const Action& action : supervisor_.take_actions()) carry_out(action);
+}
+
+void Crew::tell_dismissal(uint32_t number) {
+    const uint64_t end_ns = supervisor_.slot(number).dismissal_end_ns;
+    if (held_[number]) held_[number]->drain({monotonic_ns(), end_ns, config().drain.spread});
+}
+
+void Crew::rest() {
+    abandon_roll_out("the daemon drains", monotonic_ns());
+    supervisor_.set_resting(true);
+    for (const uint32_t number : supervisor_.wanted_slots()) dismiss(number, config().drain.stop);
+    outfit_.listeners->close_sockets();
+}
+
+Result<void> Crew::wake() {
+    if (auto opened = outfit_.listeners->open_again(config()); !opened) return opened;
+    supervisor_.set_resting(false);
+    return {};
+}
+
+}  // namespace tcpd::master

@@ -1,0 +1,289 @@
+#include "master/master_process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/base/process.h"
+#include "daemon/base/text.h"
+#include "daemon/base/version.h"
+
+namespace tcpd::master {
+
+namespace {
+
+void pass_over(const char* signal_name, const char* meaning) {
+    log::limited(log::Level::info, signal_name, "{} is ignored: this tcpd can't {} yet", signal_name,
+                 meaning);
+}
+
+const char* describe(conf::HandlerKind kind) {
+    switch (kind) {
+        case conf::HandlerKind::echo: return "echo";
+        case conf::HandlerKind::discard: return "discard";
+        case conf::HandlerKind::proxy: return "proxy";
+    }
+    return "handler";
+}
+
+}  // namespace
+
+MasterProcess::MasterProcess(Options options, Loop loop, UniqueFd log_fd, uint64_t begun_ns)
+    : options_(std::move(options)),
+      loop_(std::move(loop)),
+      begun_ns_(begun_ns),
+      log_fd_(std::move(log_fd)),
+      term_(loop_.get(), this),
+      quit_(loop_.get(), this),
+      int_(loop_.get(), this),
+      usr1_(loop_.get(), this),
+      chld_(loop_.get(), this),
+      hup_(loop_.get(), this),
+      usr2_(loop_.get(), this),
+      winch_(loop_.get(), this),
+      ttin_(loop_.get(), this),
+      ttou_(loop_.get(), this),
+      timer_(loop_.get(), this),
+      before_sleep_(loop_.get(), this) {}
+
+// -- start
+
+Result<void> MasterProcess::start() {
+    start_signals();
+    auto done = settle_in();
+    if (done) done = check_user(options_.config.user);
+    if (done) done = lock_pid_file();
+    if (!done) return done;
+    const unsigned workers = options_.config.worker_count();
+    auto listeners = Listeners::open(options_.config, workers);
+    if (!listeners) return std::move(listeners.error());
+    listeners_.emplace(std::move(*listeners));
+    budget_ = make_budget(budget_.limit, listeners_->addresses().size());
+    done = open_control_socket();
+    if (done) done = make_crew();
+    if (done) report_start();
+    return done;
+}
+
+void MasterProcess::start_signals() {
+    term_.start(SIGTERM);
+    quit_.start(SIGQUIT);
+    int_.start(SIGINT);
+    usr1_.start(SIGUSR1);
+    hup_.start(SIGHUP);
+    usr2_.start(SIGUSR2);
+    winch_.start(SIGWINCH);
+    ttin_.start(SIGTTIN);
+    ttou_.start(SIGTTOU);
+}
+
+Result<void> MasterProcess::settle_in() {
+    set_process_title("tcpd: master " + options_.config_path);
+    if (::chdir("/") != 0) return system_error(errno, "change the directory to", "/");
+    auto service = ServiceManager::from_environment(options_.notify_fd);
+    if (!service) return std::move(service.error());
+    service_.emplace(std::move(*service));
+    auto limit = raise_descriptor_limit();
+    if (!limit) return std::move(limit.error());
+    budget_.limit = *limit;
+    return {};
+}
+
+Result<void> MasterProcess::lock_pid_file() {
+    if (options_.config.pid_file.empty()) return {};
+    auto file = PidFile::lock(options_.config.pid_file);
+    if (!file) return std::move(file.error());
+    pid_file_.emplace(std::move(*file));
+    return {};
+}
+
+Result<void> MasterProcess::open_control_socket() {
+    if (!pid_file_) return {};
+    auto server = ControlServer::open(loop_.get(), control::socket_path(options_.config.pid_file), *this);
+    if (!server) return std::move(server.error());
+    control_ = std::move(*server);
+    return {};
+}
+
+Result<void> MasterProcess::make_crew() {
+    auto bundle = conf::make_bundle(options_.snapshot);
+    if (!bundle) return std::move(bundle.error());
+    auto counts = slot::SharedCounts::create();
+    if (!counts) return std::move(counts.error());
+    counts_ = std::move(*counts);
+    auto mapped = slot::SharedCounts::map(counts_.get());
+    if (!mapped) return std::move(mapped.error());
+    program_.reset(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    if (!program_) return system_error(errno, "open the running program", "/proc/self/exe");
+    const CrewOutfit outfit{.loop = loop_.get(),
+                            .listeners = &*listeners_,
+                            .slots = options_.config.worker_count(),
+                            .descriptor_limit = static_cast<uint32_t>(budget_.limit),
+                            .counts = counts_.get(),
+                            .log = log_fd_.get()};
+    auto first = std::make_unique<Generation>();
+    first->program.reset(::fcntl(program_.get(), F_DUPFD_CLOEXEC, 3));
+    if (!first->program) return system_error(errno, "keep the running program");
+    first->bundle = std::move(*bundle);
+    first->log_level = options_.log_level.value_or(options_.config.log.level);
+    first->roster = first_roster(options_.config);
+    first->config = options_.config;
+    crew_ = std::make_unique<Crew>(outfit, std::move(*mapped), std::move(first), *this);
+    chld_.start(SIGCHLD);
+    return {};
+}
+
+void MasterProcess::report_start() {
+    log::info("tcpd {} starts with {}", kVersion, options_.config_path);
+    for (const std::string& warning : options_.warnings) log::warn("{}", warning);
+    report_listening();
+    log::info(
+        "{} workers, each with a standby; {} descriptors each, {} of them set aside: "
+        "room for about {} connections, half as many where they are proxied",
+        options_.config.worker_count(), budget_.limit, budget_.set_aside, budget_.connections);
+    if (budget_.connections == 0) {
+        log::warn("the limit of open files is too low for any connection (ulimit -n)");
+    }
+}
+
+void MasterProcess::report_listening() {
+    const conf::Config& config = crew_->config();
+    for (const ListeningAddress& opened : listeners_->addresses()) {
+        const conf::Listener& listener = config.listeners[opened.listener];
+        log::info("listening on {} (listener \"{}\", {})", opened.address.text(), listener.name,
+                  describe(listener.handler.kind));
+    }
+}
+
+void MasterProcess::on_ready() {
+    if (pid_file_) {
+        if (auto written = pid_file_->publish(); !written) log::error("{}", written.error().text());
+    }
+    log::info("ready in {} ms", (monotonic_ns() - begun_ns_) / 1'000'000);
+    service_->ready(fmt::format("serving with {} workers", options_.config.worker_count()));
+}
+
+void MasterProcess::on_start_failed(const std::string& reason) {
+    say_failure(reason, options_.config.log);
+    exit_code_ = kExitSystem;
+    stop();
+}
+
+// -- the loop
+
+int MasterProcess::serve() {
+    before_sleep_.start();
+    ev_run(loop_.get(), 0);
+    finish();
+    return exit_code_;
+}
+
+void MasterProcess::before_sleep() {
+    begin_change();
+    crew_->settle();
+    if (crew_->is_resting() && crew_->is_empty()) finish_all(drain_requests_, "drained");
+    if (control_) control_->forget_done();
+    if (crew_->is_over()) return ev_break(loop_.get(), EVBREAK_ALL);
+    const uint64_t now = monotonic_ns(), wake = crew_->next_wake();
+    timer_.start_once(wake > now ? static_cast<double>(wake - now) / 1e9 : 0.0);
+}
+
+void MasterProcess::on_timer() {
+    if (control_) control_->on_tick();
+}
+
+void MasterProcess::on_term() {
+    if (crew_->is_draining()) return stop();
+    drain();
+}
+
+void MasterProcess::on_int() { stop(); }
+
+void MasterProcess::on_usr2() { pass_over("SIGUSR2", "upgrade itself"); }
+
+void MasterProcess::drain() {
+    if (crew_->is_draining() || crew_->is_stopping()) return;
+    log::info("{}", describe_drain());
+    service_->stopping();
+    crew_->drain();
+}
+
+std::string MasterProcess::describe_drain() const {
+    const uint64_t open = crew_->open_connections();
+    const Duration limit = crew_->config().drain.stop;
+    return fmt::format("draining: {} connection{} may end within {}", open, open == 1 ? "" : "s",
+                       limit.count() == 0 ? "any time" : format_duration(limit));
+}
+
+void MasterProcess::stop() {
+    if (crew_->is_stopping()) return;
+    log::info("stopping at once");
+    service_->stopping();
+    crew_->stop();
+}
+
+bool MasterProcess::reopen_log() {
+    auto opened = open_log(crew_->config().log.output);
+    if (!opened) log::error("{}", opened.error().text());
+    if (!opened || ::dup3(opened->get(), log_fd_.get(), O_CLOEXEC) < 0) return false;
+    crew_->replace_log(log_fd_.get());
+    log::info("the log is opened anew");
+    return true;
+}
+
+void MasterProcess::finish() {
+    log::info("stopped");
+    finish_all(stop_requests_, "stopped");
+}
+
+void MasterProcess::finish_all(std::vector<RequestId>& requests, const char* outcome) {
+    for (const RequestId id : std::exchange(requests, {})) control_->finish(id, outcome);
+}
+
+// -- requests
+
+void MasterProcess::on_request(RequestId id, std::string_view verb) {
+    if (verb == control::kStatusVerb) {
+        control_->print(id, status());
+        control_->finish(id, "");
+    } else if (verb == control::kReloadVerb) {
+        changes_.ask(ChangeKind::reload, id);
+    } else if (verb == control::kReopenVerb) {
+        reopen_log() ? control_->finish(id, "reopened")
+                     : control_->fail(id, "the log could not be opened anew");
+    } else if (verb == control::kDrainVerb) {
+        drain_requests_.push_back(id);
+        control_->print(id, describe_drain() + "\n");
+        rest();
+    } else if (verb == control::kStopVerb) {
+        stop_requests_.push_back(id);
+        control_->print(id, describe_drain() + "\n");
+        drain();
+    } else {
+        control_->fail(id, fmt::format("this tcpd knows no request {}", quoted(verb)));
+    }
+}
+
+const char* MasterProcess::state() const {
+    if (crew_->is_stopping()) return "stopping";
+    if (crew_->is_draining()) return "draining";
+    if (crew_->is_resting()) return "resting";
+    return crew_->is_ready() ? "serving" : "starting";
+}
+
+std::string MasterProcess::status() {
+    return status_text({.version = kVersion,
+                        .state = state(),
+                        .config_path = options_.config_path,
+                        .pid = ::getpid(),
+                        .uptime_ns = monotonic_ns() - begun_ns_,
+                        .descriptor_limit = budget_.limit,
+                        .connection_room = budget_.connections,
+                        .listeners = crew_->listener_status(),
+                        .slots = crew_->slot_status()});
+}
+
+}  // namespace tcpd::master
