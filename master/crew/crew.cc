@@ -419,6 +419,7 @@ std::vector<SlotStatus> Crew::slot_status() {
     const uint64_t now = monotonic_ns();
     for (uint32_t i = 0; i < held_.size(); ++i) {
         const SupervisedSlot& known = supervisor_.slot(i);
+        if (known.state == SlotState::ended) continue;
         SlotStatus row{
             .number = i, .worker = known.worker, .standby = known.standby, .state = name_of(known.state)};
         row.counters.emplace_back("standby_lost", known.standbys_lost);

@@ -63,8 +63,10 @@ void Crew::note_death(HeldSlot& held, const Child& child, const Death& death, ui
             roll_out_.on_over(child.slot, last_failure_[child.slot], false, now);
         return;
     }
-    if (child.image != held.channel().image() || child.part != Part::worker) return;
-    roll_out_.on_over(child.slot, "its worker died in the middle", true, now);
+    if (child.image != held.channel().image() || !child.held_seat) return;
+    if (roll_out_.state() == RollOutState::handing_over) {
+        roll_out_.on_over(child.slot, "its worker died in the middle", true, now);
+    }
     if (!is_fault(death)) return;
     own_[child.slot].wanted = true;
     own_[child.slot].due_ns = std::max(own_[child.slot].due_ns, now);

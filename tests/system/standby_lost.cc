@@ -1,9 +1,9 @@
-// A standby dies while its worker lives: connections are served on, new ones go elsewhere, and the pair is
-// replaced once it is empty.
+// A standby dies while its worker lives: the slot is renewed at once, with its connections.
 
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/blocking_client.h"
+#include "tests/support/exact_peer.h"
 #include "tests/support/test_daemon.h"
 
 using namespace tcpd;
@@ -11,77 +11,57 @@ using namespace tcpd::test;
 
 namespace {
 
-void kill_standby(const TestDaemon& daemon, unsigned slot) {
-    const pid_t standby = daemon.pids(slot).standby;
-    BOOST_REQUIRE_NE(standby, 0);
-    kill(standby, SIGKILL);
+Pids kill_standby(const TestDaemon& daemon, unsigned slot) {
+    const Pids before = daemon.pids(slot);
+    BOOST_REQUIRE(before.both());
+    kill(before.standby, SIGKILL);
+    return before;
 }
 
-unsigned slot_of_only_connection(const TestDaemon& daemon) {
-    // The one worker whose table has grown.
-    return daemon.descriptors(0) > daemon.descriptors(1) ? 0 : 1;
-}
+bool is_new_pair(const Pids& now, const Pids& before) { return now.both() && now.worker != before.worker; }
 
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(standby_lost)
 
-BOOST_AUTO_TEST_CASE(an_empty_pair_is_replaced_at_once) {
-    TestDaemon daemon("workers: 2\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
-    const Pids before = daemon.pids(0);
-    kill_standby(daemon, 0);
-    wait_for("a new pair", [&] {
-        const Pids now = daemon.pids(0);
-        return now.both() && now.worker != before.worker;
-    });
-    daemon.wait_complete(2);
-    BOOST_CHECK(BlockingClient(daemon.address("echo")).echoes("hello"));
-    daemon.check_nothing_lost();
-}
-
-BOOST_AUTO_TEST_CASE(the_only_slot_goes_on_serving) {
+BOOST_AUTO_TEST_CASE(the_only_slot_gets_a_new_pair_and_keeps_its_connections) {
     TestDaemon daemon("workers: 1\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
-    const Address address = daemon.address("echo");
-    auto client = std::make_unique<BlockingClient>(address);
-    BOOST_CHECK(client->echoes("before"));
-    const Pids before = daemon.pids(0);
-    kill_standby(daemon, 0);
-    BOOST_CHECK(client->echoes("after"));
-    BOOST_CHECK_EQUAL(daemon.pids(0).worker, before.worker);
-    BOOST_CHECK(BlockingClient(address).echoes("a new one"));  // accepted now or by the next pair
-    client.reset();
-    wait_for("a new pair", [&] {
-        const Pids now = daemon.pids(0);
-        return now.both() && now.worker != before.worker;
-    });
-    BOOST_CHECK(BlockingClient(address).echoes("hello"));
+    BlockingClient client(daemon.address("echo"));
+    BOOST_CHECK(client.echoes("before"));
+    const Pids before = kill_standby(daemon, 0);
+    wait_for("a new pair", [&] { return is_new_pair(daemon.pids(0), before); });
+    BOOST_CHECK(client.echoes("after"));
+    daemon.wait_complete(1);
+    BOOST_CHECK_EQUAL(daemon.count("echo", "adopted fault_renewal"), 1U);
+    BOOST_CHECK_EQUAL(daemon.count_in_err("without a standby"), 1U);
     daemon.check_nothing_lost();
 }
 
-BOOST_AUTO_TEST_CASE(new_connections_go_to_the_other_slot) {
-    TestDaemon daemon("workers: 2\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
-    const Address address = daemon.address("echo");
-    BlockingClient client(address);
-    BOOST_CHECK(client.echoes("hello"));
-    const unsigned slot = slot_of_only_connection(daemon);
-    const size_t table = daemon.descriptors(slot);
-    const Pids before = daemon.pids(slot);
-    kill_standby(daemon, slot);
-    wait_for("the loss to be said", [&] { return daemon.count_in_err("standby") > 0; });
-    wait_for("a status without a standby", [&] { return daemon.status().slots().at(slot).standby == 0; });
-    std::vector<std::unique_ptr<BlockingClient>> clients;
-    for (int i = 0; i < 20; ++i) {
-        clients.push_back(std::make_unique<BlockingClient>(address));
-        BOOST_CHECK(clients.back()->echoes("hello"));
+BOOST_AUTO_TEST_CASE(so_does_each_of_several_under_load) {
+    TestDaemon daemon("workers: 3\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
+    ExactPeer peer;
+    peer.open(daemon.address("echo"), Plan{.up_bytes = kEndless, .window = 4096, .piece = 1500}, 30);
+    for (unsigned i = 0; i < 9; ++i) {
+        const Pids before = kill_standby(daemon, i % 3);
+        peer.run_until("a new pair", [&] { return is_new_pair(daemon.pids(i % 3), before); });
+        peer.run_bytes(100'000);
     }
-    BOOST_CHECK_EQUAL(daemon.descriptors(slot), table);
-    BOOST_CHECK(client.echoes("still there"));
-    BOOST_CHECK_EQUAL(daemon.pids(slot).worker, before.worker);
-    client.close();
-    wait_for("a new pair", [&] {
-        const Pids now = daemon.pids(slot);
-        return now.both() && now.worker != before.worker;
-    });
+    peer.wind_down();
+    peer.finish();
+    check_all_finished(peer.results());
+    daemon.wait_complete(3);
+    daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_CASE(a_memory_fault_is_followed_by_a_renewal) {
+    TestDaemon daemon("workers: 1\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
+    BlockingClient client(daemon.address("echo"));
+    BOOST_CHECK(client.echoes("before"));
+    const uint64_t image = daemon.status().slots().at(0).image;
+    kill(daemon.pids(0).worker, SIGSEGV);
+    wait_for("another image", [&] { return daemon.status().slots().at(0).image != image; });
+    BOOST_CHECK(client.echoes("after"));
+    daemon.wait_complete(1);
     daemon.check_nothing_lost();
 }
 
