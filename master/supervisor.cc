@@ -76,6 +76,7 @@ void Supervisor::on_seated(uint32_t number, pid_t worker, pid_t standby, uint64_
     SupervisedSlot& slot = slots_[number];
     if (!has_process(slot.state)) return;
     slot.image_pid = 0;
+    slot.renewed = false;
     slot.worker = worker;
     slot.standby = standby;
     slot.failed_clones = standby == 0 ? slot.failed_clones + 1 : 0;
@@ -116,6 +117,11 @@ void Supervisor::on_death(uint32_t number, pid_t pid, bool retired, uint64_t now
             wake_standby(number, pid, now);
         }
     } else if (pid == slot.image_pid && slot.state == SlotState::starting) {
+        if (slot.renewed) {
+            slot.worker = pid;
+            slot.renewed = false;
+            enter(slot, SlotState::succeeding, now);
+        }
         wake_standby(number, pid, now);
     }
 }
@@ -131,7 +137,7 @@ void Supervisor::on_table_gone(uint32_t number, uint64_t now) {
     if (may_fail_start(slot) && !draining_ && !stopping_) act({Act::start_failed, number});
     slot.image_pid = slot.worker = slot.standby = 0;
     slot.served_ns = 0;
-    slot.exposed = slot.retiring = slot.paused = slot.parked = false;
+    slot.exposed = slot.retiring = slot.paused = slot.parked = slot.renewed = false;
     slot.pulse = {};
     const bool ends = draining_ || stopping_ || slot.dismissed;
     enter(slot, ends ? SlotState::ended : SlotState::waiting, now);
@@ -146,6 +152,7 @@ void Supervisor::on_renewed(uint32_t number, uint32_t image, pid_t image_pid, ui
     slot.worker = slot.standby = 0;
     slot.exposed = slot.retiring = slot.parked = false;
     slot.failed_clones = 0;
+    slot.renewed = true;
     enter(slot, SlotState::starting, now);
 }
 
@@ -332,6 +339,10 @@ void Supervisor::watch(uint32_t number, uint64_t now) {
         case SlotState::seated:
         case SlotState::serving: return watch_heartbeat(number, now);
         case SlotState::starting:
+            if (slot.renewed && silent_ns >= patience_ns()) {
+                slot.since_ns = now;
+                return act({Act::signal_process, number, slot.image_pid, 0, SIGKILL});
+            }
             if (silent_ns < kStartLimit) return;
             break;
         case SlotState::succeeding:

@@ -6,8 +6,8 @@
 //
 //   state        means                               left when
 //   waiting      no process                          its birth is due: starting
-//   starting     an image executes, or has           seated: seated | 30 s passed: it is ended
-//                committed a renewal just now
+//   starting     an image executes, or has           seated: seated | 30 s passed: it is ended; of a renewal
+//                committed a renewal just now        a watchdog's time: its worker is killed
 //   seated       a worker adopts what is there       serving | backing_off | the worker died: succeeding
 //   backing_off  a worker waits before it serves     serving | the worker died: succeeding
 //   serving      a worker serves                     the worker died: succeeding
@@ -96,6 +96,7 @@ struct SupervisedSlot {
     unsigned failed_clones = 0;  // in a row
     bool retiring = false, paused = false;
     bool parked = false;
+    bool renewed = false;    // just now: its worker is image_pid, which has not said so yet
     bool dismissed = false;  // takes no new connections; ended once its connections are
     uint64_t standbys_lost = 0;
 

@@ -37,8 +37,9 @@ public:
     void read_messages();
     bool is_ended() const { return ended_; }
 
-    pid_t image_pid = 0;        // of the first process
-    bool holds_copies = false;  // counted in MasterControl::other_tables
+    pid_t image_pid = 0;           // of the first process
+    uint64_t former_since_ns = 0;  // out of service for good
+    bool holds_copies = false;     // counted in MasterControl::other_tables
 
 private:
     Channel(struct ev_loop* loop, uint32_t slot, uint32_t image, ChannelMessages& owner);

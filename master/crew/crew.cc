@@ -201,6 +201,7 @@ void Crew::tick(uint64_t now) {
         pulses[i].heartbeat_ns = memory.worker_control().heartbeat_ns.load(std::memory_order_relaxed);
         pulses[i].open = master::open_connections(memory, static_cast<uint32_t>(names_.size()));
     }
+    end_lingering(now);
     supervisor_.on_tick(pulses, now);
 }
 

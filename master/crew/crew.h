@@ -136,6 +136,8 @@ private:
     void execute_attempt(uint32_t number);
     void begin_hand_over(uint32_t number);
     void withdraw(uint32_t number, const std::string& reason);
+    void end_lingering(uint64_t now);
+    void kill_image(uint32_t number, uint32_t image);
     void finish_own_renewal(const std::string& reason);
     void finish_roll_out(const std::string& reason);
     void forget_generations();

@@ -11,6 +11,7 @@ namespace tcpd::master {
 namespace {
 
 constexpr size_t kUnseatedKept = 16;
+constexpr uint64_t kExitLimitNs = 3'000'000'000;
 
 }  // namespace
 
@@ -110,7 +111,7 @@ bool HeldSlot::withdraw_attempt() {
     uint64_t seen = slot::ServiceWord{channel_->image(), attempt_->image()}.pack();
     control().word.compare_exchange_strong(seen, slot::ServiceWord{channel_->image(), 0}.pack());
     if (word().in_service == attempt_->image()) return false;
-    former_.push_back(std::move(attempt_));
+    keep_former(std::move(attempt_));
     return true;
 }
 
@@ -118,8 +119,21 @@ bool HeldSlot::note_commit() {
     if (!attempt_ || word().in_service != attempt_->image()) return false;
     std::swap(channel_, attempt_);
     std::swap(channel_->holds_copies, attempt_->holds_copies);
-    former_.push_back(std::move(attempt_));
+    keep_former(std::move(attempt_));
     return true;
+}
+
+void HeldSlot::keep_former(std::unique_ptr<Channel> channel) {
+    channel->former_since_ns = monotonic_ns();
+    former_.push_back(std::move(channel));
+}
+
+std::vector<uint32_t> HeldSlot::lingering_images(uint64_t now) const {
+    std::vector<uint32_t> images;
+    for (const auto& channel : former_) {
+        if (now - channel->former_since_ns > kExitLimitNs) images.push_back(channel->image());
+    }
+    return images;
 }
 
 bool HeldSlot::has_ended() const {

@@ -59,6 +59,8 @@ public:
     // True: the attempt has committed since the last look; its channel is now that of the image in service.
     bool note_commit();
     bool has_ended() const;  // any of the tables
+    // Images that have been out of service for longer than an exit takes.
+    std::vector<uint32_t> lingering_images(uint64_t now) const;
     // Lets go of the channels of former tables that are gone.
     void forget_ended();
 
@@ -74,6 +76,7 @@ public:
 
 private:
     HeldSlot(UniqueFd memory_fd, slot::SlotMemory memory);
+    void keep_former(std::unique_ptr<Channel> channel);
     slot::MasterControl& control() { return memory_.master_control(); }
     slot::ServiceWord word() { return slot::ServiceWord::unpack(control().word.load()); }
 

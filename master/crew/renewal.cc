@@ -163,11 +163,23 @@ void Crew::withdraw(uint32_t number, const std::string& reason) {
     const uint32_t image = held->attempt() != nullptr ? held->attempt()->image() : 0;
     if (!held->withdraw_attempt()) return note_commit(number, monotonic_ns());
     log::error("slot {}: image {} does not come into service: {}", number, image, reason);
+    kill_image(number, image);
+    const pid_t clone = held->attempt_clone();
+    if (children_.find(clone) == nullptr && Children::is_child(clone)) ::kill(clone, SIGKILL);
+}
+
+// To retire is to exit: one that hangs instead keeps a copy of every connection.
+void Crew::end_lingering(uint64_t now) {
+    for (uint32_t i = 0; i < held_.size(); ++i) {
+        if (!held_[i]) continue;
+        for (const uint32_t image : held_[i]->lingering_images(now)) kill_image(i, image);
+    }
+}
+
+void Crew::kill_image(uint32_t number, uint32_t image) {
     for (const pid_t pid : children_.of_slot(number)) {
         if (children_.find(pid)->image == image) children_.send_signal(pid, number, SIGKILL);
     }
-    const pid_t clone = held->attempt_clone();
-    if (children_.find(clone) == nullptr && Children::is_child(clone)) ::kill(clone, SIGKILL);
 }
 
 void Crew::finish_own_renewal(const std::string& reason) {
