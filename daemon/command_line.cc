@@ -173,7 +173,8 @@ private:
 }  // namespace
 
 const std::vector<std::string_view>& request_verbs() {
-    static const std::vector<std::string_view> verbs = {"reload", "reopen", "drain", "stop", "status"};
+    static const std::vector<std::string_view> verbs = {"reload", "upgrade", "reopen",
+                                                        "drain",  "stop",    "status"};
     return verbs;
 }
 

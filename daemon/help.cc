@@ -6,6 +6,7 @@
 #include <spdlog/version.h>
 
 #include "daemon/base/version.h"
+#include "master/reexec/program_check.h"
 
 namespace tcpd {
 
@@ -19,6 +20,7 @@ std::string help_text() {
   -T                 print the configuration in full, defaults filled in
   -s VERB            ask the tcpd that runs with FILE, wait for the outcome:
                        reload   put the configuration into force (as HUP)
+                       upgrade  run the program now on disk (as USR2)
                        reopen   open the log anew (as USR1)
                        drain    accept nothing more until a reload (as WINCH)
                        status   listeners, connections, workers
@@ -45,6 +47,7 @@ std::string version_text() {
                    ev_version_major(), ev_version_minor(), kYamlCppVersion, SPDLOG_VER_MAJOR,
                    SPDLOG_VER_MINOR, SPDLOG_VER_PATCH, FMT_VERSION / 10000, FMT_VERSION / 100 % 100,
                    FMT_VERSION % 100, gnu_get_libc_version());
+    text += master::formats_line() + "\n";
     text += format("fault points: {}\n", kFaultPoints ? "compiled in (test build)" : "no");
     text += format("sanitizers: {}\n", *kSanitizers ? kSanitizers : "no");
     return text;

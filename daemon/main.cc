@@ -1,5 +1,6 @@
 // The composition root: which process is this, and what was asked of it? An image of a slot is told by its
-// one argument, which only the master gives; everything else comes from a person or a service manager.
+// first argument, which only the master gives, and so is a master after an exec in place; everything else
+// comes from a person or a service manager.
 
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "daemon/help.h"
 #include "daemon/program_path.h"
 #include "master/master.h"
+#include "master/reexec/reexec.h"
 #include "worker/image.h"
 
 namespace tcpd {
@@ -73,5 +75,11 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
     tcpd::keep_argv(argc, argv);
     if (argc == 2 && std::string_view(argv[1]) == "--image") tcpd::worker::run_image();
+    if (argc == 3 && argv[1] == std::string_view(tcpd::master::kResumeFlag)) {
+        return tcpd::master::resume(atoi(argv[2]), false);
+    }
+    if (argc == 3 && argv[1] == std::string_view(tcpd::master::kProbeFlag)) {
+        return tcpd::master::resume(atoi(argv[2]), true);
+    }
     return tcpd::run(argc, argv);
 }

@@ -7,17 +7,20 @@
 
 #include "daemon/base/log.h"
 #include "master/master_process.h"
+#include "master/reexec/program_check.h"
+#include "master/reexec/reexec.h"
 #include "master/renewal/reload.h"
 
 namespace tcpd::master {
 
-// -- reload
+// -- reload and upgrade
 
 void MasterProcess::begin_change() {
     if (!changes_.is_waiting()) return;
     if (crew_->is_draining() || crew_->is_stopping()) return refuse_changes("tcpd is about to stop");
     if (!crew_->can_roll_out() || !changes_.begin_next()) return;
-    auto begun = reload();
+    const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
+    auto begun = is_upgrade ? upgrade() : reload();
     if (!begun) finish_change(begun.error().text());
 }
 
@@ -28,6 +31,30 @@ void MasterProcess::refuse_changes(const std::string& reason) {
 
 Result<void> MasterProcess::reload() {
     log::info("reloading {}", options_.config_path);
+    auto change = read_change(program_.get(), slot::Cause::reload);
+    if (!change) return std::move(change.error());
+    if (crew_->is_resting()) {
+        if (auto awake = crew_->wake(); !awake) return awake;
+    }
+    return crew_->roll_out(std::move(*change));
+}
+
+// The slots first, the master itself last: until then the old one decides, and can take everything back.
+Result<void> MasterProcess::upgrade() {
+    log::info("upgrading to {}", options_.program_path);
+    if (crew_->is_resting()) {
+        return Error{ErrorCode::refused, "upgrade", "", 0, "nothing is served now", "reload first"};
+    }
+    auto program = check_program(options_.program_path, options_.config_path);
+    if (!program) return std::move(program.error());
+    next_program_ = std::move(*program);
+    if (auto tried = probe(next_program_.get(), save()); !tried) return tried;
+    auto change = read_change(next_program_.get(), slot::Cause::upgrade);
+    if (!change) return std::move(change.error());
+    return crew_->roll_out(std::move(*change));
+}
+
+Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
     const conf::Config& in_force = crew_->config();
     auto read = read_new_config(options_.config_path, in_force);
     if (!read) return std::move(read.error());
@@ -38,19 +65,38 @@ Result<void> MasterProcess::reload() {
         if (!opened) return std::move(opened.error());
         next_log_ = std::move(*opened);
     }
-    Change change{.program = UniqueFd(::fcntl(program_.get(), F_DUPFD_CLOEXEC, 3)),
+    UniqueFd kept(::fcntl(program, F_DUPFD_CLOEXEC, 3));
+    if (!kept) return system_error(errno, "keep the program");
+    return Change{.config = std::move(read->config),
+                  .program = std::move(kept),
                   .bundle = std::move(read->bundle),
                   .log_level = options_.log_level.value_or(read->config.log.level),
-                  .cause = slot::Cause::reload};
-    if (!change.program) return system_error(errno, "keep the running program");
-    change.config = std::move(read->config);
-    if (crew_->is_resting()) {
-        if (auto awake = crew_->wake(); !awake) return awake;
-    }
-    return crew_->roll_out(std::move(change));
+                  .cause = cause};
 }
 
-void MasterProcess::on_rolled_out(const std::string& reason) { finish_change(reason); }
+void MasterProcess::on_rolled_out(const std::string& reason) {
+    if (!going_back_reason_.empty()) return finish_change(std::exchange(going_back_reason_, {}));
+    const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
+    if (!is_upgrade || !reason.empty()) return finish_change(reason);
+    follow_log(crew_->config().log);
+    wants_exec_ = true;
+}
+
+// Every slot runs the new program; the master follows, or all go back.
+void MasterProcess::replace_program() {
+    wants_exec_ = false;
+    const MasterState state = save();
+    auto tried = probe(next_program_.get(), state);
+    service_->show_environment();
+    const Error failed = tried ? execute_in_place(next_program_.get(), state) : std::move(tried.error());
+    service_->hide_environment();
+    next_program_.reset();
+    going_back_reason_ = failed.text();
+    log::error("{}; the slots go back to the program before", going_back_reason_);
+    auto change = read_change(program_.get(), slot::Cause::upgrade);
+    auto begun = change ? crew_->roll_out(std::move(*change)) : Result<void>(std::move(change.error()));
+    if (!begun) finish_change(std::exchange(going_back_reason_, {}));
+}
 
 // The new settings hold for the master's own lines, too.
 void MasterProcess::follow_log(const conf::Log& settings) {
@@ -65,13 +111,17 @@ void MasterProcess::follow_log(const conf::Log& settings) {
 
 void MasterProcess::finish_change(const std::string& reason) {
     const ChangeRequest request = changes_.finish();
+    const bool is_upgrade = request.kind == ChangeKind::upgrade;
     if (reason.empty()) {
         follow_log(crew_->config().log);
         report_listening();
         log::info("the new configuration is in force");
+    } else if (is_upgrade) {
+        log::error("the upgrade failed, the old program goes on: {}", reason);
     } else {
         log::error("the reload failed, the old configuration stays in force: {}", reason);
     }
+    next_program_.reset();
     for (const RequestId id : request.askers) {
         reason.empty() ? control_->finish(id, "reloaded") : control_->fail(id, reason);
     }

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "daemon/base/address.h"
+#include "master/reexec/state.h"
 
 namespace tcpd::master {
 
@@ -92,6 +93,29 @@ Result<std::unique_ptr<ControlServer>> ControlServer::open(struct ev_loop* loop,
     UnixFile file{path, status.st_dev, status.st_ino};
     if (::listen(fd.get(), kBacklog) != 0) return system_error(errno, doing, path);
     return std::unique_ptr<ControlServer>(new ControlServer(loop, std::move(fd), std::move(file), requests));
+}
+
+void ControlServer::save(MasterState& state) const {
+    state.control_fd = fd_.get();
+    state.control_file = {file_.path, file_.device, file_.inode};
+    state.last_request = last_id_;
+    for (const auto& client : clients_) {
+        if (client->is_waiting()) state.clients.push_back({client->id(), client->fd()});
+    }
+}
+
+std::unique_ptr<ControlServer> ControlServer::take_over(struct ev_loop* loop, const MasterState& state,
+                                                        Requests& requests) {
+    const SavedFile& file = state.control_file;
+    std::unique_ptr<ControlServer> server(
+        new ControlServer(loop, UniqueFd(state.control_fd), {file.path, file.device, file.inode}, requests));
+    server->last_id_ = state.last_request;
+    for (const SavedClient& client : state.clients) {
+        server->clients_.push_back(
+            std::make_unique<ControlClient>(*server, loop, UniqueFd(client.fd), client.id));
+        server->clients_.back()->note_asked();
+    }
+    return server;
 }
 
 // At the limit, of clients or of descriptors, the next one waits in the queue until `on_tick`.

@@ -31,6 +31,7 @@ public:
 };
 
 class ControlServer;
+struct MasterState;
 
 // One connection, one request.
 class ControlClient {
@@ -38,6 +39,10 @@ public:
     ControlClient(ControlServer& server, struct ev_loop* loop, UniqueFd fd, RequestId id);
     RequestId id() const { return id_; }
     bool is_done() const { return done_; }
+    int fd() const { return fd_.get(); }
+    // It has asked, before an exec of this process.
+    void note_asked() { asked_ = true; }
+    bool is_waiting() const { return asked_ && !answered_ && !done_; }
     void queue(control::ReplyKind kind, std::string_view text);
     void flush();
 
@@ -59,6 +64,10 @@ public:
     static Result<std::unique_ptr<ControlServer>> open(struct ev_loop* loop, const std::string& path,
                                                        Requests& requests);
     ~ControlServer();
+    // Over an exec of this process: clients that wait for an answer keep their ids.
+    void save(MasterState& state) const;
+    static std::unique_ptr<ControlServer> take_over(struct ev_loop* loop, const MasterState& state,
+                                                    Requests& requests);
 
     // A client that is gone is passed over. Text of any length is cut into messages.
     void print(RequestId id, std::string_view text);

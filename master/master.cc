@@ -1,11 +1,18 @@
 #include "master/master.h"
 
 #include <ev.h>
+#include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+
+#include "conf/load.h"
+#include "conf/source.h"
 
 #include "daemon/base/process.h"
 #include "master/master_process.h"
+#include "master/reexec/reexec.h"
 
 namespace tcpd::master {
 
@@ -44,6 +51,69 @@ int run(Options options) {
     if (started) return master.serve();
     say_failure(started.error().text(), log_settings);
     return kExitSystem;
+}
+
+namespace {
+
+Result<conf::Loaded> load_bundle(const MasterState& state) {
+    const auto& list = state.crew.generations;
+    const auto at = std::find_if(list.begin(), list.end(), [&](const SavedGeneration& generation) {
+        return generation.number == state.crew.current;
+    });
+    if (at == list.end()) {
+        return Error{ErrorCode::bad_format, "take over the configuration", "", 0, "none is in force"};
+    }
+    auto snapshot = conf::read_bundle(at->bundle_fd);
+    if (!snapshot) return std::move(snapshot.error());
+    const std::string path = snapshot->main_path;
+    conf::SnapshotSource source(std::move(*snapshot));
+    conf::Loaded loaded = conf::load(source, path);
+    if (loaded.problems.empty()) return loaded;
+    return Error{ErrorCode::bad_config, "take over the configuration", path, 0,
+                 loaded.problems.front().text()};
+}
+
+Result<std::unique_ptr<MasterProcess>> take_over(const MasterState& state) {
+    auto loaded = load_bundle(state);
+    if (!loaded) return std::move(loaded.error());
+    Options options{.config = std::move(loaded->config),
+                    .snapshot = {},
+                    .config_path = state.config_path,
+                    .program_path = state.program_path,
+                    .log_level = std::nullopt,
+                    .warnings = {}};
+    if (state.has_log_level) options.log_level = static_cast<log::Level>(state.log_level);
+    Loop loop(ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV}));
+    if (!loop) return system_error(errno, "make an event loop");
+    auto master = std::make_unique<MasterProcess>(std::move(options), std::move(loop), UniqueFd(state.log_fd),
+                                                  state.begun_ns);
+    if (auto taken = master->take_over(state); !taken) return std::move(taken.error());
+    return master;
+}
+
+int refuse_resume(const Error& error, bool is_probe) {
+    if (is_probe) fmt::print(stderr, "{}\n", error.text());
+    return is_probe ? kExitSystem : refuse(error);
+}
+
+}  // namespace
+
+// All signals are blocked until the end of this: one that came over the exec would end a process that has set
+// no disposition yet. A probe ends without a trace: files and sockets are the real master's.
+int resume(int state_fd, bool is_probe) {
+    log::start({});
+    set_dispositions_to_default();
+    auto state = read_state(state_fd);
+    ::close(state_fd);
+    seal_descriptors();
+    if (!state) return refuse_resume(state.error(), is_probe);
+    if (is_probe) log::set_level(log::Level::off);
+    auto master = take_over(*state);
+    if (!master) return refuse_resume(master.error(), is_probe);
+    if (is_probe) ::_exit(kExitFine);
+    (*master)->follow_log((*master)->config().log);
+    (*master)->go_on(*state);
+    return (*master)->serve();
 }
 
 }  // namespace tcpd::master

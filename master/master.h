@@ -10,7 +10,7 @@
 //   INT                 stops at once
 //   USR1                opens the log anew, for itself and every slot
 //   HUP                 reloads the configuration; what is wrong with it leaves the old one in force
-//   USR2                nothing yet, one line in the log
+//   USR2                executes the program now at the path that it was started by, slots first, then itself
 //   WINCH               drains, but stays: nothing is accepted until HUP
 //   TTIN, TTOU          one worker more, one fewer; like WINCH only without a controlling terminal
 //   TSTP, CONT          as ever; a master that stood still gives every worker a new watchdog interval
@@ -39,5 +39,8 @@ struct Options {
 
 // Returns the exit code.
 int run(Options options);
+// The same process goes on with this program: what `--resume FD` asks for. `is_probe`: a child that only
+// tries.
+int resume(int state_fd, bool is_probe);
 
 }  // namespace tcpd::master

@@ -15,11 +15,6 @@ namespace tcpd::master {
 
 namespace {
 
-void pass_over(const char* signal_name, const char* meaning) {
-    log::limited(log::Level::info, signal_name, "{} is ignored: this tcpd can't {} yet", signal_name,
-                 meaning);
-}
-
 const char* describe(conf::HandlerKind kind) {
     switch (kind) {
         case conf::HandlerKind::echo: return "echo";
@@ -184,6 +179,7 @@ int MasterProcess::serve() {
 void MasterProcess::before_sleep() {
     begin_change();
     crew_->settle();
+    if (wants_exec_) replace_program();
     if (crew_->is_resting() && crew_->is_empty()) finish_all(drain_requests_, "drained");
     if (control_) control_->forget_done();
     if (crew_->is_over()) return ev_break(loop_.get(), EVBREAK_ALL);
@@ -201,8 +197,6 @@ void MasterProcess::on_term() {
 }
 
 void MasterProcess::on_int() { stop(); }
-
-void MasterProcess::on_usr2() { pass_over("SIGUSR2", "upgrade itself"); }
 
 void MasterProcess::drain() {
     if (crew_->is_draining() || crew_->is_stopping()) return;
@@ -251,6 +245,8 @@ void MasterProcess::on_request(RequestId id, std::string_view verb) {
         control_->finish(id, "");
     } else if (verb == control::kReloadVerb) {
         changes_.ask(ChangeKind::reload, id);
+    } else if (verb == control::kUpgradeVerb) {
+        changes_.ask(ChangeKind::upgrade, id);
     } else if (verb == control::kReopenVerb) {
         reopen_log() ? control_->finish(id, "reopened")
                      : control_->fail(id, "the log could not be opened anew");

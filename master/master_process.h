@@ -17,6 +17,7 @@
 #include "master/crew/crew.h"
 #include "master/master.h"
 #include "master/pid_file.h"
+#include "master/reexec/state.h"
 #include "master/renewal/change_queue.h"
 #include "master/start_up.h"
 
@@ -32,6 +33,11 @@ public:
     MasterProcess(Options options, Loop loop, UniqueFd log_fd, uint64_t begun_ns);
     // Everything up to the first birth; an Error ends it.
     Result<void> start();
+    // Instead of `start`, after an exec in place: all that `state` has; an Error ends it, or the probe.
+    Result<void> take_over(const MasterState& state);
+    void go_on(const MasterState& state);
+    void follow_log(const conf::Log& settings);
+    const conf::Config& config() const { return crew_->config(); }
     int serve();
 
     void on_ready() override;
@@ -53,7 +59,7 @@ private:
     void on_usr1() { reopen_log(); }
     void on_chld() { crew_->reap(); }
     void on_hup() { changes_.ask(ChangeKind::reload, std::nullopt); }
-    void on_usr2();
+    void on_usr2() { changes_.ask(ChangeKind::upgrade, std::nullopt); }
     void on_winch();
     void on_ttin() { change_workers(+1); }
     void on_ttou() { change_workers(-1); }
@@ -66,9 +72,12 @@ private:
     bool reopen_log();
     void begin_change();
     Result<void> reload();
+    Result<void> upgrade();
+    Result<Change> read_change(int program, slot::Cause cause);
+    void replace_program();
+    MasterState save() const;
     void finish_change(const std::string& reason);
     void refuse_changes(const std::string& reason);
-    void follow_log(const conf::Log& before);
 
     void drain();
     void stop();
@@ -92,7 +101,10 @@ private:
     std::unique_ptr<Crew> crew_;
     std::vector<RequestId> stop_requests_, drain_requests_;
     ChangeQueue changes_;
-    UniqueFd next_log_;  // of the change in course, if it has another output
+    UniqueFd next_program_;          // of the upgrade in course
+    bool wants_exec_ = false;        // every slot runs it
+    std::string going_back_reason_;  // why they are on their way back from it
+    UniqueFd next_log_;              // of the change in course, if it has another output
     SignalWatcher<MasterProcess, &MasterProcess::on_term> term_, quit_;
     SignalWatcher<MasterProcess, &MasterProcess::on_int> int_;
     SignalWatcher<MasterProcess, &MasterProcess::on_usr1> usr1_;

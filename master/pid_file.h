@@ -23,6 +23,9 @@ public:
 
     // "PID\n", in one write over nothing.
     Result<void> publish();
+    // Over an exec of this process, which keeps the lock.
+    int fd() const { return file_.get(); }
+    static PidFile take_over(std::string path, UniqueFd file) { return {std::move(path), std::move(file)}; }
 
 private:
     PidFile(std::string path, UniqueFd file) : path_(std::move(path)), file_(std::move(file)) {}

@@ -22,9 +22,13 @@ constexpr mode_t kLogMode = 0640;
 
 }  // namespace
 
-void reset_signals() {
+void set_dispositions_to_default() {
     for (int number = 1; number <= SIGRTMAX; ++number) ::signal(number, SIG_DFL);
     ::signal(SIGPIPE, SIG_IGN);
+}
+
+void reset_signals() {
+    set_dispositions_to_default();
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -15,6 +15,8 @@ namespace tcpd::master {
 
 // Every disposition as at boot, whatever a parent left ignored; nothing blocked; SIGPIPE ignored.
 void reset_signals();
+// The first part of it alone.
+void set_dispositions_to_default();
 // Descriptors from 3 on that a parent left open do not reach the images.
 void seal_descriptors();
 

@@ -60,6 +60,16 @@ void Supervisor::enter(SupervisedSlot& slot, SlotState state, uint64_t now) {
     slot.aborted_ns = 0;
 }
 
+SavedSupervisor Supervisor::save() const { return {slots_, images_, resting_}; }
+
+void Supervisor::take_over(const SavedSupervisor& saved, uint64_t now) {
+    slots_ = saved.slots;
+    images_ = saved.images;
+    resting_ = saved.is_resting;
+    ready_ = true;
+    last_tick_ns_ = granted_ns_ = now;
+}
+
 // -- what happens to a slot
 
 void Supervisor::on_born(uint32_t number, pid_t image) { slots_[number].image_pid = image; }

@@ -105,6 +105,12 @@ struct SupervisedSlot {
     uint64_t woken_ns = 0;    // when the standby was last woken
 };
 
+struct SavedSupervisor {
+    std::vector<SupervisedSlot> slots;
+    uint32_t images = 0;
+    bool is_resting = false;
+};
+
 class Supervisor {
 public:
     Supervisor(const SupervisorSettings& settings, uint64_t now);
@@ -145,6 +151,10 @@ public:
     // end_ns 0: no limit.
     void drain(uint64_t end_ns, uint64_t now);
     void stop(uint64_t now);
+
+    // Over an exec of the master: it was ready, and neither drains nor stops.
+    SavedSupervisor save() const;
+    void take_over(const SavedSupervisor& saved, uint64_t now);
 
     // What follows from all that came in since.
     void conclude(uint64_t now);

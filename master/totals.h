@@ -34,6 +34,11 @@ public:
     // Returns how many were lost.
     uint64_t take(slot::SlotMemory& memory);
     const ListenerTotals& of(uint32_t listener) const { return totals_[listener]; }
+    const std::vector<ListenerTotals>& all() const { return totals_; }
+    void take_over(std::vector<ListenerTotals> totals) {
+        totals.resize(totals_.size());
+        totals_ = std::move(totals);
+    }
 
 private:
     std::vector<ListenerTotals> totals_;

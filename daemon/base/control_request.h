@@ -24,6 +24,8 @@ inline constexpr size_t kMaxReplyBytes = 32 * 1024;  // a whole message, its fir
 inline constexpr std::string_view kStatusVerb = "status";
 // As HUP; answered when the new configuration is in force, or won't be.
 inline constexpr std::string_view kReloadVerb = "reload";
+// As USR2; answered by the new program, or by the old one if it goes on.
+inline constexpr std::string_view kUpgradeVerb = "upgrade";
 // As USR1.
 inline constexpr std::string_view kReopenVerb = "reopen";
 // As WINCH; answered when the last connection has ended.

@@ -85,6 +85,12 @@ Result<ServiceManager> ServiceManager::from_environment(int notify_fd) {
     return manager;
 }
 
+void ServiceManager::show_environment() const {
+    if (!socket_path_.empty()) setenv("NOTIFY_SOCKET", socket_path_.c_str(), 1);
+}
+
+void ServiceManager::hide_environment() const { unsetenv("NOTIFY_SOCKET"); }
+
 void ServiceManager::ready(std::string_view status) {
     send("READY=1\nSTATUS=" + one_line(status));
     if (!notify_fd_) return;

@@ -21,6 +21,10 @@ public:
     void ready(std::string_view status);
     void stopping();
     void status(std::string_view line);
+    // For a program that this process is about to become, the environment is as it was found; children never
+    // see it so.
+    void show_environment() const;
+    void hide_environment() const;
     bool is_there() const { return !socket_path_.empty(); }
 
 private:

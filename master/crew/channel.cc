@@ -6,6 +6,7 @@
 #include <string>
 
 #include "daemon/base/log.h"
+#include "master/reexec/state.h"
 
 namespace tcpd::master {
 
@@ -26,6 +27,21 @@ Result<std::unique_ptr<Channel>> Channel::open(struct ev_loop* loop, uint32_t sl
     channel->control_.reset(ends[0]);
     channel->slot_end_.reset(ends[1]);
     channel->readable_.start(ends[0]);
+    return channel;
+}
+
+SavedChannel Channel::save() const {
+    return {control_.get(), image_, image_pid, holds_copies, former_since_ns};
+}
+
+std::unique_ptr<Channel> Channel::take_over(struct ev_loop* loop, uint32_t slot, const SavedChannel& saved,
+                                            ChannelMessages& owner) {
+    std::unique_ptr<Channel> channel(new Channel(loop, slot, saved.image, owner));
+    channel->control_.reset(saved.fd);
+    channel->image_pid = saved.image_pid;
+    channel->holds_copies = saved.holds_copies;
+    channel->former_since_ns = saved.former_since_ns;
+    channel->readable_.start(saved.fd);
     return channel;
 }
 

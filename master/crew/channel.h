@@ -15,6 +15,7 @@
 namespace tcpd::master {
 
 class Channel;
+struct SavedChannel;
 
 class ChannelMessages {
 public:
@@ -26,6 +27,10 @@ class Channel {
 public:
     static Result<std::unique_ptr<Channel>> open(struct ev_loop* loop, uint32_t slot, uint32_t image,
                                                  ChannelMessages& owner);
+    // Over an exec of this process.
+    SavedChannel save() const;
+    static std::unique_ptr<Channel> take_over(struct ev_loop* loop, uint32_t slot, const SavedChannel& saved,
+                                              ChannelMessages& owner);
     uint32_t slot() const { return slot_; }
     uint32_t image() const { return image_; }
     int fd() const { return control_.get(); }

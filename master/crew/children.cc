@@ -75,6 +75,18 @@ const Child* Children::find(pid_t pid) const {
     return at == children_.end() ? nullptr : &at->second;
 }
 
+std::vector<Child> Children::all() const {
+    std::vector<Child> list;
+    for (const auto& [pid, child] : children_) list.push_back(child);
+    return list;
+}
+
+void Children::take_over(const std::vector<Child>& children) {
+    for (const Child& child : children) {
+        if (is_child(child.pid)) children_[child.pid] = child;
+    }
+}
+
 std::vector<pid_t> Children::of_slot(uint32_t slot) const {
     std::vector<pid_t> pids;
     for (const auto& [pid, child] : children_) {

@@ -52,6 +52,8 @@ public:
     const Child* find(pid_t pid) const;
     void forget(pid_t pid) { children_.erase(pid); }
     std::vector<pid_t> of_slot(uint32_t slot) const;
+    std::vector<Child> all() const;
+    void take_over(const std::vector<Child>& children);
     bool empty() const { return children_.empty(); }
     // False: it is no child of this slot, or gone.
     bool send_signal(pid_t pid, uint32_t slot, int signal_number) const;

@@ -182,7 +182,7 @@ void Crew::note_ended_tables(uint64_t now) {
         if (!held_[i]) continue;
         held_[i]->forget_ended();
         Channel* attempt = held_[i]->attempt();
-        if (attempt != nullptr && attempt->is_ended()) {
+        if (attempt != nullptr && attempt->is_ended() && !Children::is_child(attempt->image_pid)) {
             roll_out_.on_over(i, "its image is gone", false, now);
         }
         if (!held_[i]->is_table_gone()) continue;
@@ -202,6 +202,7 @@ void Crew::tick(uint64_t now) {
         pulses[i].open = master::open_connections(memory, static_cast<uint32_t>(names_.size()));
     }
     end_lingering(now);
+    forget_previous(now);
     supervisor_.on_tick(pulses, now);
 }
 
@@ -280,6 +281,7 @@ void Crew::give_birth(uint32_t number, uint32_t image) {
     }
     held_[number] = std::move(*held);
     slot_generation_[number] = current_;
+    own_[number].held_back = false;
     if (target_ != current_) roll_out_.add(number);
     claim(*born, number, image, Part::image);
     supervisor_.on_born(number, *born);

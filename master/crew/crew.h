@@ -41,6 +41,8 @@ struct Change {
     slot::Cause cause = slot::Cause::reload;
 };
 
+struct SavedCrew;
+
 class CrewEvents {
 public:
     virtual ~CrewEvents() = default;
@@ -54,6 +56,11 @@ class Crew : public ChannelMessages {
 public:
     Crew(const CrewOutfit& outfit, slot::SharedCounts counts, std::unique_ptr<Generation> first,
          CrewEvents& owner);
+
+    // Over an exec of the master, between two roll-outs.
+    SavedCrew save() const;
+    static Result<std::unique_ptr<Crew>> take_over(const CrewOutfit& outfit, slot::SharedCounts counts,
+                                                   const SavedCrew& saved, CrewEvents& owner);
 
     // A child may have died: each is looked at, judged and reaped.
     void reap();
@@ -141,6 +148,7 @@ private:
     void finish_own_renewal(const std::string& reason);
     void finish_roll_out(const std::string& reason);
     void forget_generations();
+    void forget_previous(uint64_t now);
     bool has_connections(uint32_t id);
     // Bundles of former generations that it names are added to `given`, behind the sockets.
     std::vector<slot::BirthListener> birth_listeners(const Generation& generation,
@@ -157,8 +165,12 @@ private:
     uint32_t current_ = 0, next_ = 0, target_ = 0;
     uint32_t last_generation_ = 0;
     slot::Cause cause_ = slot::Cause::reload;  // of the roll-out in course
+    // What an upgrade replaced, kept for a while: a slot whose new worker dies of a fault goes back to it.
+    uint32_t previous_ = 0;
+    uint64_t previous_until_ns_ = 0;
     struct OwnRenewal {
         bool wanted = false;
+        bool held_back = false;  // it went back to what was before an upgrade, and stays there
         uint64_t due_ns = 0;
         unsigned failures = 0;  // in a row
     };

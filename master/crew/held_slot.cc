@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "master/reexec/state.h"
+
 namespace tcpd::master {
 
 namespace {
@@ -29,6 +31,32 @@ Result<std::unique_ptr<HeldSlot>> HeldSlot::make(struct ev_loop* loop, const slo
     std::unique_ptr<HeldSlot> held(new HeldSlot(std::move(*fd), std::move(*memory)));
     held->channel_ = std::move(*channel);
     held->control().word.store(slot::ServiceWord{image, 0}.pack(), std::memory_order_release);
+    return held;
+}
+
+void HeldSlot::save(SavedSlot& saved) const {
+    saved.is_held = true;
+    saved.memory_fd = memory_fd_.get();
+    saved.made_ns = made_ns_;
+    saved.channel = channel_->save();
+    for (const auto& channel : former_) saved.former.push_back(channel->save());
+    saved.log_pending = log_pending_ >= 0;
+    saved.reaped_unseated.assign(reaped_unseated_.begin(), reaped_unseated_.end());
+}
+
+Result<std::unique_ptr<HeldSlot>> HeldSlot::take_over(struct ev_loop* loop, uint32_t number,
+                                                      const SavedSlot& saved, int log_fd,
+                                                      ChannelMessages& owner) {
+    auto memory = slot::SlotMemory::map(saved.memory_fd, slot::SlotMemory::Access::master);
+    if (!memory) return std::move(memory.error());
+    std::unique_ptr<HeldSlot> held(new HeldSlot(UniqueFd(saved.memory_fd), std::move(*memory)));
+    held->made_ns_ = saved.made_ns;
+    held->channel_ = Channel::take_over(loop, number, saved.channel, owner);
+    for (const SavedChannel& channel : saved.former) {
+        held->former_.push_back(Channel::take_over(loop, number, channel, owner));
+    }
+    if (saved.log_pending) held->log_pending_ = log_fd;
+    held->reaped_unseated_.assign(saved.reaped_unseated.begin(), saved.reaped_unseated.end());
     return held;
 }
 

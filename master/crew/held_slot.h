@@ -22,11 +22,19 @@
 
 namespace tcpd::master {
 
+struct SavedSlot;
+
 class HeldSlot {
 public:
     // New memory, in which image `image` is in service, and its channel.
     static Result<std::unique_ptr<HeldSlot>> make(struct ev_loop* loop, const slot::SlotSizes& sizes,
                                                   uint32_t image, ChannelMessages& owner);
+
+    // Over an exec of this process; no attempt is in course then.
+    void save(SavedSlot& saved) const;
+    static Result<std::unique_ptr<HeldSlot>> take_over(struct ev_loop* loop, uint32_t number,
+                                                       const SavedSlot& saved, int log_fd,
+                                                       ChannelMessages& owner);
 
     int memory_fd() const { return memory_fd_.get(); }
     slot::SlotMemory& memory() { return memory_; }

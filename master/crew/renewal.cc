@@ -13,7 +13,8 @@ namespace tcpd::master {
 namespace {
 
 constexpr uint64_t kSecond = 1'000'000'000;
-constexpr unsigned kMostDoublings = 6;  // a minute between tries
+constexpr unsigned kMostDoublings = 6;         // a minute between tries
+constexpr uint64_t kWatchedNs = 10 * kSecond;  // a new program may be taken back for so long
 
 bool is_fault(const Death& death) {
     if (death.code != CLD_KILLED && death.code != CLD_DUMPED) return false;
@@ -68,6 +69,11 @@ void Crew::note_death(HeldSlot& held, const Child& child, const Death& death, ui
         roll_out_.on_over(child.slot, "its worker died in the middle", true, now);
     }
     if (!is_fault(death)) return;
+    if (previous_ != 0 && now < previous_until_ns_ && slot_generation_[child.slot] == current_) {
+        log::error("slot {} goes back to the program before the upgrade, since its worker died of a fault",
+                   child.slot);
+        own_[child.slot].held_back = true;
+    }
     own_[child.slot].wanted = true;
     own_[child.slot].due_ns = std::max(own_[child.slot].due_ns, now);
 }
@@ -100,11 +106,13 @@ std::vector<bool> Crew::serving() const {
 void Crew::renew_where_needed(uint64_t now) {
     if (!can_roll_out()) return;
     for (uint32_t i = 0; i < held_.size(); ++i) {
-        const bool wanted = own_[i].wanted || supervisor_.slot(i).exposed || slot_generation_[i] != current_;
+        const bool left_behind = slot_generation_[i] != current_ && !own_[i].held_back;
+        const bool wanted = own_[i].wanted || supervisor_.slot(i).exposed || left_behind;
         if (!wanted || !held_[i] || own_[i].due_ns > now || !serving()[i]) continue;
         if (supervisor_.slot(i).dismissed) continue;
         own_slot_ = i;
         cause_ = slot::Cause::fault_renewal;
+        target_ = own_[i].held_back ? previous_ : current_;
         return roll_out_.begin({i}, false, now);
     }
 }
@@ -184,6 +192,7 @@ void Crew::kill_image(uint32_t number, uint32_t image) {
 
 void Crew::finish_own_renewal(const std::string& reason) {
     OwnRenewal& own = own_[*own_slot_];
+    target_ = current_;
     const uint64_t now = monotonic_ns();
     own.wanted = !reason.empty() && own.wanted;
     own.failures = reason.empty() ? 0 : std::min(own.failures + 1, kMostDoublings);
@@ -194,6 +203,10 @@ void Crew::finish_own_renewal(const std::string& reason) {
 
 void Crew::finish_roll_out(const std::string& reason) {
     if (reason.empty()) {
+        const bool upgraded = cause_ == slot::Cause::upgrade;
+        previous_ = upgraded ? current_ : 0;
+        previous_until_ns_ = upgraded ? monotonic_ns() + kWatchedNs : 0;
+        for (OwnRenewal& own : own_) own.held_back = false;
         current_ = next_;
         outfit_.listeners->commit(config());
         const conf::Supervisor& wanted = config().supervisor;
@@ -254,8 +267,18 @@ void Crew::forget_generations() {
         const bool named =
             std::any_of(roster.begin(), roster.end(),
                         [number](const RosterListener& listener) { return listener.generation == number; });
-        return number != current_ && !named;
+        const bool is_kept = number == previous_ && previous_ != 0;
+        return number != current_ && !named && !is_kept;
     });
+}
+
+void Crew::forget_previous(uint64_t now) {
+    if (previous_ == 0 || now < previous_until_ns_ || !roll_out_.is_idle()) return;
+    const bool in_use =
+        std::any_of(own_.begin(), own_.end(), [](const OwnRenewal& own) { return own.held_back; });
+    if (in_use) return;
+    previous_ = 0;
+    forget_generations();
 }
 
 Side Crew::side_of(const Generation& generation) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "daemon/base/log.h"
+#include "master/reexec/state.h"
 
 namespace tcpd::master {
 
@@ -172,6 +173,46 @@ void Listeners::abandon(const conf::Config& in_force) {
     forget_new();
     for (const ListeningAddress& opened : addresses_)
         apply_options(in_force.listeners[opened.listener], opened);
+}
+
+// -- over an exec
+
+void Listeners::save(MasterState& state) const {
+    state.listen_slots = slots_;
+    for (const ListeningAddress& opened : addresses_) {
+        SavedAddress saved{.listener = opened.listener,
+                           .index = opened.index,
+                           .id = opened.id,
+                           .wanted = opened.wanted,
+                           .address = opened.address.text(),
+                           .sockets = {},
+                           .group_slots = opened.group.slots(),
+                           .file = {opened.file.path, opened.file.device, opened.file.inode}};
+        for (const UniqueFd& socket : opened.sockets) saved.sockets.push_back(socket.get());
+        state.addresses.push_back(std::move(saved));
+    }
+}
+
+Result<Listeners> Listeners::take_over(const MasterState& state, const conf::Config& config) {
+    Listeners all;
+    all.names_ = names_of(config);
+    all.slots_ = state.listen_slots;
+    for (const SavedAddress& saved : state.addresses) {
+        auto address = Address::parse(saved.address, true);
+        if (!address) return std::move(address.error());
+        ListeningAddress opened{.listener = saved.listener,
+                                .index = saved.index,
+                                .wanted = saved.wanted,
+                                .address = std::move(*address),
+                                .file = {saved.file.path, saved.file.device, saved.file.inode},
+                                .id = saved.id};
+        for (const int fd : saved.sockets) opened.sockets.emplace_back(fd);
+        for (const uint32_t slot : saved.group_slots) {
+            if (slot < opened.sockets.size()) opened.group.add(slot, opened.sockets[slot].get());
+        }
+        all.addresses_.push_back(std::move(opened));
+    }
+    return all;
 }
 
 // -- for images

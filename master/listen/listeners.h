@@ -19,6 +19,8 @@
 
 namespace tcpd::master {
 
+struct MasterState;
+
 struct ListeningAddress {
     uint32_t listener = 0;          // index in Config::listeners
     uint32_t index = 0;             // in Listener::listen
@@ -42,6 +44,9 @@ enum class Side : uint8_t { in_force, prepared };
 class Listeners {
 public:
     static Result<Listeners> open(const conf::Config& config, unsigned slots);
+    // Over an exec of this process; `config`: in force.
+    void save(MasterState& state) const;
+    static Result<Listeners> take_over(const MasterState& state, const conf::Config& config);
     Listeners(Listeners&&) = default;
     ~Listeners();  // closes, and removes the files that are still ours
 

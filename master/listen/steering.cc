@@ -43,6 +43,12 @@ void SteeredGroup::remove(uint32_t slot) {
     members_.pop_back();
 }
 
+std::vector<uint32_t> SteeredGroup::slots() const {
+    std::vector<uint32_t> list;
+    for (const Member& member : members_) list.push_back(member.slot);
+    return list;
+}
+
 Result<void> SteeredGroup::steer(const std::vector<uint32_t>& slots) const {
     std::vector<uint32_t> indices;
     for (uint32_t i = 0; i < members_.size(); ++i) {

@@ -24,6 +24,7 @@ public:
     void add(uint32_t slot, int fd) { members_.push_back({slot, fd}); }
     // Before its socket is closed for good. As in the kernel, the last one moves into its place.
     void remove(uint32_t slot);
+    std::vector<uint32_t> slots() const;  // in that order
     // Steers to those of the slots that are members; if none is, nothing changes.
     Result<void> steer(const std::vector<uint32_t>& slots) const;
 

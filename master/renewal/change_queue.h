@@ -27,6 +27,9 @@ public:
     }
     bool is_waiting() const { return waiting_.has_value(); }
     const std::optional<ChangeRequest>& in_course() const { return in_course_; }
+    const std::optional<ChangeRequest>& waiting() const { return waiting_; }
+    // Over an exec of the master.
+    void take_over(std::optional<ChangeRequest> waiting) { waiting_ = std::move(waiting); }
     // The one that waits is in course from now on, if none is.
     bool begin_next() {
         if (in_course_ || !waiting_) return false;

@@ -35,7 +35,7 @@ bool test_has_failed() {
 
 std::vector<std::string> command_line(const DaemonOptions& options, const std::string& config_path) {
     std::vector<std::string> words = options.prefix;
-    for (const std::string& word : {std::string(TCPD_BINARY), std::string("-c"), config_path,
+    for (const std::string& word : {options.program, std::string("-c"), config_path,
                                     std::string("--notify-fd"), std::to_string(kPassedFd)}) {
         words.push_back(word);
     }

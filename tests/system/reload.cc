@@ -32,7 +32,8 @@ void reload(const TestDaemon& daemon, const std::string& text) {
 
 std::vector<uint64_t> images(const TestDaemon& daemon) {
     std::vector<uint64_t> list;
-    for (const SlotStatus& slot : daemon.status().slots()) list.push_back(slot.image);
+    const Status status = daemon.status();
+    for (const SlotStatus& slot : status.slots()) list.push_back(slot.image);
     return list;
 }
 

@@ -1,0 +1,28 @@
+#pragma once
+
+// The master's exec in place: the same process, and so the same PID and children, with another program. What
+// it knows goes over in a memfd, descriptors stay open at their numbers; every signal is blocked over it, and
+// the new program unblocks them once it has set all dispositions and reaped. First a probe child runs the
+// whole start-up from a copy. If the exec fails, all is as it was. Source: execve(2) "Effect on signals".
+
+#include <string>
+
+#include "daemon/base/error.h"
+#include "master/reexec/state.h"
+
+namespace tcpd::master {
+
+inline constexpr const char* kResumeFlag = "--resume";
+inline constexpr const char* kProbeFlag = "--resume-probe";
+
+// A child has taken over from a copy of `state`, as far as it can be done twice.
+Result<void> probe(int program, const MasterState& state);
+// Returns only if it could not be done.
+Error execute_in_place(int program, const MasterState& state);
+// What execute_in_place left.
+Result<MasterState> read_state(int fd);
+
+void block_all_signals();
+void unblock_all_signals();
+
+}  // namespace tcpd::master

@@ -1,0 +1,58 @@
+// A program that looks like tcpd until it is trusted: what it does wrong stands in the file `mode` in the
+// folder of the environment's TCPD_BAD_FOLDER; all else is done by the real one. Tests put it where the new
+// program is.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+namespace {
+
+std::string folder() {
+    const char* named = getenv("TCPD_BAD_FOLDER");
+    return named != nullptr ? named : ".";
+}
+
+std::string mode() {
+    std::string word;
+    std::ifstream(folder() + "/mode") >> word;
+    return word;
+}
+
+// How often it was asked to try a take-over.
+int count_probe() {
+    int count = 0;
+    std::ifstream(folder() + "/probes") >> count;
+    std::ofstream(folder() + "/probes") << ++count;
+    return count;
+}
+
+[[noreturn]] void fail_as(const std::string& how) {
+    if (how.ends_with("exits")) _exit(3);
+    if (how.ends_with("aborts")) abort();
+    if (how.ends_with("segfaults")) {
+        raise(SIGSEGV);
+    }
+    for (;;) pause();
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+    const std::string task = argv[1] != nullptr ? argv[1] : "", wrong = mode();
+    if (task == "-V" && wrong == "other_formats") {
+        puts("formats: slot 99, birth 99, master 99");
+        return 0;
+    }
+    if (task == "-V" && wrong.starts_with("version_")) fail_as(wrong);
+    if (task == "-t" && wrong.starts_with("check_")) fail_as(wrong);
+    if (task == "--image" && wrong.starts_with("image_")) fail_as(wrong);
+    if (task == "--resume-probe" && wrong.starts_with("probe_")) fail_as(wrong);
+    if (task == "--resume-probe" && wrong.starts_with("second_probe_") && count_probe() == 2) fail_as(wrong);
+    execv(TCPD_BINARY, argv);
+    return 127;
+}

@@ -1,0 +1,273 @@
+// SIGUSR2 and `-s upgrade`: another program serves, in the same process and with the same connections;
+// whatever is wrong with it, the one before goes on.
+
+#include <sys/stat.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/support/blocking_client.h"
+#include "tests/support/exact_peer.h"
+#include "tests/support/test_daemon.h"
+
+using namespace tcpd;
+using namespace tcpd::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kConfig = "workers: 2\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n";
+
+// A daemon that runs from a file of its own, which can be replaced.
+struct Installed {
+    TempDir folder;
+    std::string path = folder / "tcpd";
+    std::unique_ptr<TestDaemon> daemon;
+
+    explicit Installed(const std::string& config = kConfig) {
+        install(TCPD_BINARY);
+        daemon = std::make_unique<TestDaemon>(DaemonOptions{
+            .config = config, .environment = {"TCPD_BAD_FOLDER=" + (folder / ".")}, .program = path});
+    }
+    // As a package manager does: a new file takes the place of the old one.
+    void install(const std::string& from) const {
+        fs::copy_file(from, path + ".new", fs::copy_options::overwrite_existing);
+        fs::rename(path + ".new", path);
+    }
+    void install_text(const std::string& text, fs::perms rights) const {
+        std::ofstream(path + ".new") << text;
+        fs::permissions(path + ".new", rights);
+        fs::rename(path + ".new", path);
+    }
+    void install_bad(const std::string& mode) const {
+        std::ofstream(folder / "mode") << mode;
+        fs::remove(folder / "probes");
+        install(BAD_TCPD_BINARY);
+    }
+    // Whether a process runs the file that is installed now.
+    bool runs_new(pid_t pid) const {
+        struct stat now {
+        }, running{};
+        if (stat(path.c_str(), &now) != 0) return false;
+        if (stat(("/proc/" + std::to_string(pid) + "/exe").c_str(), &running) != 0) return false;
+        return now.st_ino == running.st_ino && now.st_dev == running.st_dev;
+    }
+};
+
+std::vector<pid_t> workers(const TestDaemon& daemon) {
+    std::vector<pid_t> list;
+    const Status status = daemon.status();
+    for (const SlotStatus& slot : status.slots()) list.push_back(slot.worker);
+    return list;
+}
+
+// The upgrade is refused with these words, and nothing has changed.
+void check_refused(const Installed& installed, const std::string& expected) {
+    const TestDaemon& daemon = *installed.daemon;
+    BlockingClient client(daemon.address("echo"));
+    BOOST_CHECK(client.echoes("before"));
+    const auto before = workers(daemon);
+    const Output output = daemon.verb("upgrade");
+    BOOST_CHECK_NE(output.exit, 0);
+    BOOST_CHECK_MESSAGE(output.err.find(expected) != std::string::npos, output.err);
+    BOOST_CHECK(client.echoes("after"));
+    BOOST_CHECK(BlockingClient(daemon.address("echo")).echoes("a new one"));
+    BOOST_CHECK(workers(daemon) == before);
+    daemon.wait_complete(2);
+    daemon.check_nothing_lost();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(upgrade)
+
+BOOST_AUTO_TEST_CASE(streams_go_on_through_many) {
+    Installed installed;
+    TestDaemon& daemon = *installed.daemon;
+    const pid_t master = daemon.status().slots().empty() ? 0 : daemon.master();
+    ExactPeer peer;
+    peer.open(daemon.address("echo"), Plan{.up_bytes = kEndless, .window = 16'384, .piece = 3000}, 40);
+    peer.open(daemon.address("echo"), Plan{.up_bytes = 5000, .repeats = true}, 10);
+    for (size_t i = 1; i <= 10; ++i) {
+        installed.install(TCPD_BINARY);
+        daemon.send(SIGUSR2);
+        peer.run_until("the new master", [&] { return daemon.count_in_err("goes on in the place of") == i; });
+        BOOST_CHECK(installed.runs_new(master));
+        for (const pid_t worker : workers(daemon)) BOOST_CHECK(installed.runs_new(worker));
+        peer.run_bytes(200'000);
+    }
+    peer.wind_down();
+    peer.finish();
+    check_all_finished(peer.results());
+    daemon.wait_complete(2);
+    BOOST_CHECK_GE(daemon.count("echo", "adopted upgrade"), 400U);
+    daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_CASE(who_asked_hears_of_it_from_the_new_program) {
+    Installed installed;
+    for (int i = 0; i < 3; ++i) {
+        const Output output = installed.daemon->verb("upgrade");
+        BOOST_CHECK_MESSAGE(output.exit == 0, output.err);
+        BOOST_CHECK_MESSAGE(output.out.find("upgraded to tcpd ") != std::string::npos, output.out);
+    }
+    const Output reloaded = installed.daemon->verb("reload");
+    BOOST_CHECK_MESSAGE(reloaded.exit == 0, reloaded.err);
+    installed.daemon->check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_CASE(nothing_stays_behind) {
+    Installed installed;
+    TestDaemon& daemon = *installed.daemon;
+    const auto open_files = [&] {
+        size_t count = 0;
+        for ([[maybe_unused]] const auto& entry :
+             fs::directory_iterator("/proc/" + std::to_string(daemon.master()) + "/fd"))
+            ++count;
+        return count;
+    };
+    for (int i = 0; i < 3; ++i) BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
+    wait_for("the old ones to be gone", [&] { return daemon.processes().size() == 5; });
+    const size_t files = open_files(), slots = daemon.descriptors(0) + daemon.descriptors(1);
+    for (int i = 0; i < 5; ++i) BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
+    wait_for("the old ones to be gone", [&] { return daemon.processes().size() == 5; });
+    BOOST_CHECK_EQUAL(open_files(), files);
+    BOOST_CHECK_EQUAL(daemon.descriptors(0) + daemon.descriptors(1), slots);
+}
+
+BOOST_AUTO_TEST_CASE(supervision_goes_on) {
+    Installed installed;
+    TestDaemon& daemon = *installed.daemon;
+    BlockingClient client(daemon.address("echo"));
+    BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
+    for (unsigned slot = 0; slot < 2; ++slot) {
+        daemon.kill_worker(slot);
+        const Pids pids = daemon.pids(slot);
+        kill(pids.standby, SIGKILL);
+        wait_for("a new pair",
+                 [&] { return daemon.pids(slot).both() && daemon.pids(slot).worker != pids.worker; });
+    }
+    BOOST_CHECK(client.echoes("still here"));
+    daemon.wait_complete(2);
+    daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_CASE(signals_of_that_moment_are_not_lost_and_end_nobody) {
+    Installed installed;
+    TestDaemon& daemon = *installed.daemon;
+    ExactPeer peer;
+    peer.open(daemon.address("echo"), Plan{.up_bytes = kEndless, .window = 16'384, .piece = 3000}, 20);
+    daemon.send(SIGUSR2);
+    for (int i = 0; i < 400; ++i) {
+        daemon.send(i % 3 == 0 ? SIGUSR2 : i % 3 == 1 ? SIGHUP : SIGUSR1);
+        peer.step(1ms);
+    }
+    peer.run_bytes(500'000);
+    BOOST_CHECK(!daemon.has_ended());
+    const Output output = daemon.verb("upgrade");
+    BOOST_CHECK_MESSAGE(output.exit == 0, output.err);
+    peer.wind_down();
+    peer.finish();
+    check_all_finished(peer.results());
+    BOOST_CHECK_EQUAL(daemon.count_in_err("failed"), 0U);
+    daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_CASE(a_program_that_is_missing) {
+    Installed installed;
+    fs::remove(installed.path);
+    const Output output = run({TCPD_BINARY, "-c", installed.daemon->config_path(), "-s", "upgrade"});
+    BOOST_CHECK_NE(output.exit, 0);
+    BOOST_CHECK_MESSAGE(output.err.find("No such file") != std::string::npos, output.err);
+    BOOST_CHECK(BlockingClient(installed.daemon->address("echo")).echoes("hello"));
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_may_not_be_executed) {
+    Installed installed;
+    installed.install_text("rubbish", fs::perms::owner_read);
+    check_refused(installed, "Permission denied");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_is_no_program) {
+    Installed installed;
+    installed.install_text("rubbish\n", fs::perms::owner_all);
+    check_refused(installed, "Exec format error");
+}
+
+BOOST_AUTO_TEST_CASE(another_program) {
+    Installed installed;
+    installed.install("/bin/true");
+    check_refused(installed, "it names none");
+}
+
+BOOST_AUTO_TEST_CASE(programs_that_fail_on_the_way) {
+    Installed installed;
+    const std::pair<const char*, const char*> wrong[] = {
+        {"other_formats", "slot 99"},     {"version_segfaults", "SIGSEGV"}, {"check_exits", "exited with 3"},
+        {"check_aborts", "SIGABRT"},      {"probe_exits", "exited with 3"}, {"probe_segfaults", "SIGSEGV"},
+        {"image_exits", "exited with 3"}, {"image_aborts", "SIGABRT"},      {"image_segfaults", "SIGSEGV"}};
+    for (const auto& [mode, expected] : wrong) {
+        BOOST_TEST_CONTEXT(mode) {
+            installed.install_bad(mode);
+            check_refused(installed, expected);
+        }
+    }
+    installed.install(TCPD_BINARY);
+    BOOST_CHECK_EQUAL(installed.daemon->verb("upgrade").exit, 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_program_that_hangs) {
+    Installed installed;
+    installed.install_bad("version_hangs");
+    check_refused(installed, "did not end within 5 s");
+}
+
+BOOST_AUTO_TEST_CASE(a_configuration_that_is_wrong_by_now) {
+    Installed installed;
+    std::ofstream(installed.daemon->config_path(), std::ios::app) << "rubbish: 1\n";
+    const Output output = installed.daemon->verb("upgrade");
+    BOOST_CHECK_NE(output.exit, 0);
+    BOOST_CHECK_MESSAGE(output.err.find("rubbish") != std::string::npos, output.err);
+    BOOST_CHECK(BlockingClient(installed.daemon->address("echo")).echoes("hello"));
+}
+
+BOOST_AUTO_TEST_CASE(slots_go_back_when_the_master_can_not_follow) {
+    Installed installed;
+    TestDaemon& daemon = *installed.daemon;
+    BlockingClient client(daemon.address("echo"));
+    installed.install_bad("second_probe_exits");
+    const Output output = daemon.verb("upgrade");
+    BOOST_CHECK_NE(output.exit, 0);
+    BOOST_CHECK_MESSAGE(output.err.find("exited with 3") != std::string::npos, output.err);
+    BOOST_CHECK(client.echoes("still here"));
+    installed.install(TCPD_BINARY);
+    BOOST_CHECK_EQUAL(daemon.verb("upgrade").exit, 0);
+    BOOST_CHECK(client.echoes("still here"));
+    daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_CASE(a_worker_that_dies_of_a_fault_soon_after_takes_its_slot_back) {
+    Installed installed;
+    TestDaemon& daemon = *installed.daemon;
+    BlockingClient client(daemon.address("echo"));
+    installed.install(TCPD_BINARY);
+    BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
+    BOOST_CHECK(installed.runs_new(daemon.pids(0).worker));
+    kill(daemon.pids(0).worker, SIGSEGV);
+    wait_for("the old program in slot 0", [&] {
+        const Pids pids = daemon.pids(0);
+        return pids.both() && !installed.runs_new(pids.worker);
+    });
+    daemon.wait_complete(2);
+    BOOST_CHECK(installed.runs_new(daemon.pids(1).worker));
+    BOOST_CHECK(client.echoes("still here"));
+    BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
+    BOOST_CHECK(installed.runs_new(daemon.pids(0).worker));
+    daemon.kill_worker(0);  // an operator's kill does not
+    daemon.kill_worker(0);
+    BOOST_CHECK(installed.runs_new(daemon.pids(0).worker));
+    daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
