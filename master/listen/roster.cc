@@ -39,8 +39,11 @@ DrainOrder drain_of_replaced(const RosterChange& change) {
 Roster first_roster(const conf::Config& config) {
     Roster roster;
     for (uint32_t i = 0; i < config.listeners.size(); ++i) {
-        roster.push_back(
-            {.id = i, .name = config.listeners[i].name, .generation = 0, .index = i, .drain = {}});
+        roster.push_back({.id = i,
+                          .name = config.listeners[i].name,
+                          .generation = kFirstGeneration,
+                          .index = i,
+                          .drain = {}});
     }
     return roster;
 }

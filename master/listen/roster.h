@@ -31,6 +31,8 @@ struct RosterListener {
 
 using Roster = std::vector<RosterListener>;
 
+inline constexpr uint32_t kFirstGeneration = 1;  // 0 is none
+
 struct RosterChange {
     const Roster& before;
     const conf::Config& old_config;  // of those in force before
@@ -40,7 +42,7 @@ struct RosterChange {
     std::function<bool(uint32_t id)> has_connections;
 };
 
-// Of the first configuration, generation 0: ids in the order of the file.
+// Of the first configuration: ids in the order of the file.
 Roster first_roster(const conf::Config& config);
 // exhausted: more listeners at one time than there are ids.
 Result<Roster> next_roster(const RosterChange& change);

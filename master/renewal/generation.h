@@ -16,7 +16,7 @@
 namespace tcpd::master {
 
 struct Generation {
-    uint32_t number = 0;
+    uint32_t number = kFirstGeneration;
     conf::Config config;
     UniqueFd program, bundle;
     log::Level log_level = log::Level::info;  // the command line's goes before the configuration's

@@ -260,6 +260,7 @@ BOOST_AUTO_TEST_CASE(a_worker_that_dies_of_a_fault_soon_after_takes_its_slot_bac
         return pids.both() && !installed.runs_new(pids.worker);
     });
     daemon.wait_complete(2);
+    BOOST_CHECK_EQUAL(daemon.count_in_err("goes back to the program before"), 1U);
     BOOST_CHECK(installed.runs_new(daemon.pids(1).worker));
     BOOST_CHECK(client.echoes("still here"));
     BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);

@@ -29,7 +29,7 @@ conf::Config config(std::vector<conf::Listener> listeners, std::vector<std::stri
 struct Desk {
     conf::Config in_force;
     Roster roster;
-    uint32_t generation = 0;
+    uint32_t generation = kFirstGeneration;
     std::set<uint32_t> busy;  // ids that have connections
 
     explicit Desk(conf::Config first) : in_force(std::move(first)), roster(first_roster(in_force)) {}
@@ -62,7 +62,7 @@ BOOST_AUTO_TEST_CASE(names_keep_their_ids_in_any_order) {
     BOOST_TEST(id_of(desk.roster, 0) == 1U);
     BOOST_TEST(id_of(desk.roster, 1) == 2U);
     BOOST_TEST(id_of(desk.roster, 2) == 0U);
-    BOOST_TEST(desk.find(0)->generation == 1U);
+    BOOST_TEST(desk.find(0)->generation == 2U);
     BOOST_TEST(desk.find(0)->is_in_force());
 }
 
@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(a_removed_listener_goes_on_with_its_old_stanza) {
     wanted.drain.replaced = std::chrono::seconds(2);
     desk.change(wanted);
     BOOST_REQUIRE(desk.find(1) != nullptr);
-    BOOST_TEST(desk.find(1)->generation == 0U);
+    BOOST_TEST(desk.find(1)->generation == 1U);
     BOOST_TEST(desk.find(1)->index == 1U);
     BOOST_TEST(desk.find(1)->drain.begin_ns == 1'000U);
     BOOST_TEST(desk.find(1)->drain.end_ns == 2'000'001'000U);
@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE(it_is_forgotten_once_it_is_empty) {
     desk.busy = {1};
     desk.change(config({listener("a")}));
     BOOST_REQUIRE(desk.find(1) != nullptr);
-    BOOST_TEST(desk.find(1)->generation == 0U);
+    BOOST_TEST(desk.find(1)->generation == 1U);
     desk.busy.clear();
     desk.change(config({listener("a")}));
     BOOST_TEST(desk.find(1) == nullptr);
