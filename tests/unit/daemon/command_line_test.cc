@@ -73,7 +73,8 @@ BOOST_AUTO_TEST_CASE(requests) {
     BOOST_TEST(parse({"-s", "stop"})->verb == "stop");
     BOOST_TEST(parse({"-s", "status", "-c", "x"})->verb == "status");
     BOOST_TEST(mentions(error_of({"-s", "stauts"}), "did you mean status?"));
-    BOOST_TEST(mentions(error_of({"-s", "zzzzzzz"}), "there are: reload, upgrade, reopen, drain, stop, status"));
+    BOOST_TEST(
+        mentions(error_of({"-s", "zzzzzzz"}), "there are: reload, upgrade, reopen, drain, stop, status"));
     BOOST_TEST(mentions(error_of({"-s", "stop", "-s", "status"}), "-s is there twice"));
 }
 
