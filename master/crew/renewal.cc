@@ -202,6 +202,7 @@ void Crew::finish_own_renewal(const std::string& reason) {
 }
 
 void Crew::finish_roll_out(const std::string& reason) {
+    if (next_ == 0) return log::error("a roll-out has ended that was never begun");
     if (reason.empty()) {
         const bool upgraded = cause_ == slot::Cause::upgrade;
         previous_ = upgraded ? current_ : 0;

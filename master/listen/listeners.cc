@@ -1,5 +1,7 @@
 #include "master/listen/listeners.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 
 #include "daemon/base/log.h"
@@ -44,6 +46,14 @@ void apply_options(const conf::Listener& listener, const ListeningAddress& opene
         if (!socket) continue;
         auto done = adjust(listener, socket.get(), opened.file);
         if (!done) log::error("{}", done.error().text());
+    }
+}
+
+// Images that are about to exit may still hold copies.
+void close_for_all(const ListeningAddress& opened) {
+    remove_file(opened.file);
+    for (const UniqueFd& socket : opened.sockets) {
+        if (socket) ::shutdown(socket.get(), SHUT_RDWR);
     }
 }
 
@@ -159,7 +169,7 @@ void Listeners::forget_new() {
 
 void Listeners::commit(const conf::Config& config) {
     for (ListeningAddress& opened : addresses_) {
-        if (opened.is_leaving) remove_file(opened.file);
+        if (opened.is_leaving) close_for_all(opened);
         opened.is_new = false;
         opened.id = opened.next_id;
         opened.listener = opened.next_listener;
@@ -280,11 +290,11 @@ void Listeners::close_slot(uint32_t slot) {
 }
 
 Result<void> Listeners::open_again(const conf::Config& config) {
+    slots_.clear();
     for (ListeningAddress& opened : addresses_) {
         const conf::Listener& listener = config.listeners[opened.listener];
-        Result<void> done;
-        if (!opened.address.is_unix()) done = probe(listener, opened.address, Patience::none);
-        if (done) done = open_address(listener, slots_, opened);
+        auto done = opened.address.is_unix() ? open_address(listener, {}, opened)
+                                             : probe(listener, opened.address, Patience::none);
         if (done) continue;
         close_sockets();
         return done;
@@ -295,7 +305,7 @@ Result<void> Listeners::open_again(const conf::Config& config) {
 void Listeners::close_sockets() {
     for (ListeningAddress& opened : addresses_) {
         opened.group = {};
-        for (UniqueFd& socket : opened.sockets) socket.reset();
+        opened.sockets.clear();
     }
 }
 

@@ -35,7 +35,11 @@ struct ListeningAddress {
     bool is_new = false;      // opened for it
     bool is_leaving = false;  // it has no use for this one
 
-    int socket_of(uint32_t slot) const { return sockets[address.is_unix() ? 0 : slot].get(); }
+    // -1: the slot has none.
+    int socket_of(uint32_t slot) const {
+        const size_t at = address.is_unix() ? 0 : slot;
+        return at < sockets.size() ? sockets[at].get() : -1;
+    }
 };
 
 // Of which configuration: the one in force, or the one that a change brings.
@@ -65,7 +69,8 @@ public:
     Result<void> open_slot(uint32_t slot, const conf::Config& config);
     // Once no image of the slot has them.
     void close_slot(uint32_t slot);
-    // After close_sockets: all anew, for the slots that there are. An Error leaves all closed.
+    // After close_sockets: unix sockets anew, and a look whether the TCP addresses are still to be had; their
+    // sockets come with open_slot. An Error leaves all closed.
     Result<void> open_again(const conf::Config& config);
     // The kernel takes no more connections once the slots have let go as well.
     void close_sockets();

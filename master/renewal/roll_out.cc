@@ -38,7 +38,7 @@ void RollOut::begin(std::vector<uint32_t> slots, bool can_turn_back, uint64_t no
 }
 
 void RollOut::add(uint32_t slot) {
-    if (is_idle()) return;
+    if (state_ == RollOutState::idle) return;
     std::erase(done_, slot);
     if (std::find(todo_.begin(), todo_.end(), slot) == todo_.end()) todo_.push_back(slot);
 }
@@ -70,7 +70,7 @@ void RollOut::on_over(uint32_t slot, const std::string& reason, bool may_try_aga
 }
 
 void RollOut::abandon(const std::string& reason, uint64_t now) {
-    if (is_idle()) return;
+    if (state_ == RollOutState::idle) return;
     if (has_attempt()) actions_.push_back({RollOutAct::withdraw, slot_, reason});
     can_turn_back_ = false;
     fail(reason, now);
@@ -110,7 +110,7 @@ void RollOut::conclude(const std::vector<bool>& serving, uint64_t now) {
         enter(RollOutState::choosing, now);
     }
     if (state_ == RollOutState::choosing) choose(serving, now);
-    if (is_idle() || now < since_ns_ + limit_ns()) return;
+    if (state_ == RollOutState::idle || now < since_ns_ + limit_ns()) return;
     if (state_ == RollOutState::choosing) return fail(slot_text(todo_.front()) + " does not serve", now);
     if (state_ == RollOutState::settling)
         return fail(slot_text(slot_) + ": its new image does not serve", now);
@@ -125,6 +125,8 @@ uint64_t RollOut::limit_ns() const {
     return state_ == RollOutState::handing_over ? kHandOverLimit : kStartLimit;
 }
 
-uint64_t RollOut::next_wake() const { return is_idle() ? ~uint64_t{0} : since_ns_ + limit_ns(); }
+uint64_t RollOut::next_wake() const {
+    return state_ == RollOutState::idle ? ~uint64_t{0} : since_ns_ + limit_ns();
+}
 
 }  // namespace tcpd::master

@@ -49,8 +49,8 @@ public:
     void begin(std::vector<uint32_t> slots, bool can_turn_back, uint64_t now);
     // A slot that came up anew in the meantime and is not of the target.
     void add(uint32_t slot);
-    // Not as long as `begin` has not come to its end.
-    bool is_idle() const { return state_ == RollOutState::idle; }
+    // What `begin` asked for has come to its end, and that was taken note of.
+    bool is_idle() const { return state_ == RollOutState::idle && actions_.empty(); }
     bool is_turning_back() const { return turning_back_; }
     RollOutState state() const { return state_; }
     // The slot that has, or is about to have, an attempt.

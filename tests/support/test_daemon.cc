@@ -169,12 +169,13 @@ void TestDaemon::wait_complete(unsigned slots) const {
 }
 
 void TestDaemon::kill_worker(unsigned slot, int signal_number) const {
-    Pids before;
-    wait_for("a worker and a standby", [&] { return (before = pids(slot)).both(); });
+    SlotStatus before;  // as the master sees it: during a renewal there are two pairs
+    const auto look = [&] { return status().slots().at(slot); };
+    wait_for("a worker and a standby", [&] { return (before = look()).standby != 0; });
     if (kill(before.worker, signal_number) != 0) throw Failed("the worker to kill was gone");
     wait_for("the standby to succeed", [&] {
-        const Pids now = pids(slot);
-        return now.both() && now.worker != before.worker && now.standby != before.standby;
+        const SlotStatus now = look();
+        return now.standby != 0 && now.worker != before.worker && now.standby != before.standby;
     });
 }
 

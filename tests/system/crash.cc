@@ -53,12 +53,13 @@ std::string load_config(const FakeUpstream& upstream, unsigned workers) {
 
 // While traffic goes on: the slot has another worker, and that one a standby.
 void kill_under_load(const TestDaemon& daemon, ExactPeer& peer, unsigned slot, int signal_number = SIGKILL) {
-    Pids before;
-    peer.run_until("worker and standby", [&] { return (before = daemon.pids(slot)).both(); });
+    SlotStatus before;  // as the master sees it: during a renewal there are two pairs
+    const auto look = [&] { return daemon.status().slots().at(slot); };
+    peer.run_until("worker and standby", [&] { return (before = look()).standby != 0; });
     kill(before.worker, signal_number);
     peer.run_until("a successor", [&] {
-        const Pids now = daemon.pids(slot);
-        return now.both() && now.worker != before.worker && now.standby != before.standby;
+        const SlotStatus now = look();
+        return now.standby != 0 && now.worker != before.worker && now.standby != before.standby;
     });
 }
 

@@ -57,9 +57,9 @@ BOOST_AUTO_TEST_CASE(one_worker_more_one_fewer) {
     ExactPeer peer;
     peer.open(daemon.address("echo"), Plan{.up_bytes = kEndless, .window = 4096, .piece = 1500}, 20);
     peer.open(daemon.address("echo"), Plan{.up_bytes = 5000, .repeats = true}, 10);
-    for (int i = 0; i < 3; ++i) {
+    for (size_t i = 1; i <= 3; ++i) {
         daemon.send(SIGTTIN);
-        peer.run_until("a third", [&] { return daemon.pids(2).both(); });
+        peer.run_until("a third", [&] { return daemon.count_in_err("3 workers are wanted now") == i; });
         peer.run_bytes(300'000);
         daemon.send(SIGTTOU);
         peer.run_bytes(300'000);

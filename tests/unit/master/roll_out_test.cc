@@ -170,6 +170,16 @@ BOOST_AUTO_TEST_CASE(every_step_has_its_time) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(it_is_not_idle_before_its_end_was_taken_note_of) {
+    Desk desk;
+    desk.begin({0}, false);
+    desk.roll_out.on_over(0, "it died", false, desk.now);
+    BOOST_TEST(!desk.roll_out.is_idle());
+    desk.conclude();
+    BOOST_TEST(desk.finished() == "slot 0: it died");
+    BOOST_TEST(desk.roll_out.is_idle());
+}
+
 BOOST_AUTO_TEST_CASE(what_comes_too_late_is_passed_over) {
     Desk desk;
     desk.begin();
