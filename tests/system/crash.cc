@@ -168,7 +168,12 @@ BOOST_AUTO_TEST_CASE(by_the_signals_of_a_fault) {
     Load load(daemon);
     for (const int signal_number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) {
         load.peer.run_bytes(100'000);
+        const uint64_t image = daemon.status().slots().at(0).image;
         kill_under_load(daemon, load.peer, 0, signal_number);
+        load.peer.run_until("the renewal after it", [&] {
+            const SlotStatus now = daemon.status().slots().at(0);
+            return now.image != image && now.attempt == 0 && now.standby != 0;
+        });
     }
     load.finish();
     daemon.check_nothing_lost();
