@@ -19,6 +19,7 @@ void MasterProcess::begin_change() {
     if (!changes_.is_waiting()) return;
     if (crew_->is_draining() || crew_->is_stopping()) return refuse_changes("tcpd is about to stop");
     if (!crew_->can_roll_out() || !changes_.begin_next()) return;
+    service_->reloading(describe_state());
     const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
     auto begun = is_upgrade ? upgrade() : reload();
     if (!begun) finish_change(begun.error().text());
@@ -116,12 +117,16 @@ void MasterProcess::finish_change(const std::string& reason) {
         follow_log(crew_->config().log);
         report_listening();
         log::info("the new configuration is in force");
+        last_failure_.clear();
     } else if (is_upgrade) {
         log::error("the upgrade failed, the old program goes on: {}", reason);
+        last_failure_ = "the last upgrade failed: " + reason;
     } else {
         log::error("the reload failed, the old configuration stays in force: {}", reason);
+        last_failure_ = "the last reload failed: " + reason;
     }
     next_program_.reset();
+    service_->ready(describe_state());
     for (const RequestId id : request.askers) {
         reason.empty() ? control_->finish(id, "reloaded") : control_->fail(id, reason);
     }
@@ -148,7 +153,7 @@ void MasterProcess::rest() {
     if (crew_->is_draining() || crew_->is_stopping() || crew_->is_resting()) return;
     log::info("{}; nothing is accepted until a reload", describe_drain());
     crew_->rest();
-    service_->status("drained, nothing is accepted until a reload");
+    service_->report(monotonic_ns(), describe_state(), false);
 }
 
 void MasterProcess::change_workers(int by) {

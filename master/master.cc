@@ -41,13 +41,15 @@ int run(Options options) {
     reset_signals();
     if (auto settled = settle_standard_descriptors(); !settled) return refuse(settled.error());
     seal_descriptors();
+    auto inherited = InheritedSockets::from_environment();
+    if (!inherited) return refuse(inherited.error());
     auto log_fd = start_log(options);
     if (!log_fd) return refuse(log_fd.error());
     Loop loop(ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV}));
     if (!loop) return refuse(system_error(errno, "make an event loop"));
     const conf::Log log_settings = options.config.log;
     MasterProcess master(std::move(options), std::move(loop), std::move(*log_fd), begun_ns);
-    auto started = master.start();
+    auto started = master.start(std::move(*inherited));
     if (started) return master.serve();
     say_failure(started.error().text(), log_settings);
     return kExitSystem;

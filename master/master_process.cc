@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "daemon/base/process.h"
@@ -46,14 +47,14 @@ MasterProcess::MasterProcess(Options options, Loop loop, UniqueFd log_fd, uint64
 
 // -- start
 
-Result<void> MasterProcess::start() {
+Result<void> MasterProcess::start(InheritedSockets inherited) {
     start_signals();
     auto done = settle_in();
     if (done) done = check_user(options_.config.user);
     if (done) done = lock_pid_file();
     if (!done) return done;
     const unsigned workers = options_.config.worker_count();
-    auto listeners = Listeners::open(options_.config, workers);
+    auto listeners = Listeners::open(options_.config, workers, std::move(inherited));
     if (!listeners) return std::move(listeners.error());
     listeners_.emplace(std::move(*listeners));
     budget_ = make_budget(budget_.limit, listeners_->addresses().size());
@@ -158,7 +159,7 @@ void MasterProcess::on_ready() {
         if (auto written = pid_file_->publish(); !written) log::error("{}", written.error().text());
     }
     log::info("ready in {} ms", (monotonic_ns() - begun_ns_) / 1'000'000);
-    service_->ready(fmt::format("serving with {} workers", options_.config.worker_count()));
+    service_->ready(describe_state());
 }
 
 void MasterProcess::on_start_failed(const std::string& reason) {
@@ -183,7 +184,9 @@ void MasterProcess::before_sleep() {
     if (crew_->is_resting() && crew_->is_empty()) finish_all(drain_requests_, "drained");
     if (control_) control_->forget_done();
     if (crew_->is_over()) return ev_break(loop_.get(), EVBREAK_ALL);
-    const uint64_t now = monotonic_ns(), wake = crew_->next_wake();
+    const uint64_t now = monotonic_ns();
+    report_to_service(now);
+    const uint64_t wake = std::min(crew_->next_wake(), service_->next_report_ns());
     timer_.start_once(wake > now ? static_cast<double>(wake - now) / 1e9 : 0.0);
 }
 
@@ -201,8 +204,8 @@ void MasterProcess::on_int() { stop(); }
 void MasterProcess::drain() {
     if (crew_->is_draining() || crew_->is_stopping()) return;
     log::info("{}", describe_drain());
-    service_->stopping();
     crew_->drain();
+    service_->stopping(describe_state());
 }
 
 std::string MasterProcess::describe_drain() const {
@@ -215,8 +218,8 @@ std::string MasterProcess::describe_drain() const {
 void MasterProcess::stop() {
     if (crew_->is_stopping()) return;
     log::info("stopping at once");
-    service_->stopping();
     crew_->stop();
+    service_->stopping(describe_state());
 }
 
 bool MasterProcess::reopen_log() {

@@ -2,7 +2,7 @@
 
 // The master as a process: its loop, its signals, and what is asked of it. master.h has what it promises. Its
 // parts, in reading order: master_process.cc (start, loop, requests), changes.cc (reload and upgrade, the
-// number of workers). Master only.
+// number of workers), over_exec.cc, service.cc (what the service manager hears). Master only.
 
 #include <ev.h>
 
@@ -32,7 +32,7 @@ class MasterProcess : public CrewEvents, public Requests {
 public:
     MasterProcess(Options options, Loop loop, UniqueFd log_fd, uint64_t begun_ns);
     // Everything up to the first birth; an Error ends it.
-    Result<void> start();
+    Result<void> start(InheritedSockets inherited);
     // Instead of `start`, after an exec in place: all that `state` has; an Error ends it, or the probe.
     Result<void> take_over(const MasterState& state);
     void go_on(const MasterState& state);
@@ -82,6 +82,8 @@ private:
     void drain();
     void stop();
     std::string describe_drain() const;
+    std::string describe_state();
+    void report_to_service(uint64_t now);
     std::string status();
     const char* state() const;
     void finish();
@@ -104,6 +106,7 @@ private:
     UniqueFd next_program_;          // of the upgrade in course
     bool wants_exec_ = false;        // every slot runs it
     std::string going_back_reason_;  // why they are on their way back from it
+    std::string last_failure_;       // of the last change, for the service manager
     UniqueFd next_log_;              // of the change in course, if it has another output
     SignalWatcher<MasterProcess, &MasterProcess::on_term> term_, quit_;
     SignalWatcher<MasterProcess, &MasterProcess::on_int> int_;

@@ -92,8 +92,8 @@ void Service::make_rules() {
 
 void Service::make_listeners() {
     for (const slot::ListenSocket& socket : image_.birth.sockets) {
-        const ListenerPlace place{socket.fd, socket.is_unix != 0, image_.birth.slot, image_.birth.slots,
-                                  image_.birth.descriptor_limit};
+        const ListenerPlace place{socket.fd,         socket.is_unix != 0, socket.is_shared != 0,
+                                  image_.birth.slot, image_.birth.slots,  image_.birth.descriptor_limit};
         listeners_.push_back(std::make_unique<Listener>(image_.loop, connections_, image_.counts,
                                                         *connections_.rules_of(socket.listener_id), place));
     }

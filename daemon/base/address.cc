@@ -90,6 +90,20 @@ Result<Address> parse_unix(std::string_view path) {
     return Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&address), length);
 }
 
+// The name lies where a unix socket's path would.
+Result<Address> parse_inherited(std::string_view name) {
+    if (name.empty()) return wrong("a name is missing (try systemd:tcpd.socket)");
+    if (name.size() > kMostPathBytes || name.find_first_of(": /\t\n") != std::string_view::npos) {
+        return wrong("{} is not the name of a passed socket (FileDescriptorName= of its .socket unit)",
+                     quoted(name));
+    }
+    sockaddr_un named{};
+    named.sun_family = AF_UNSPEC;
+    memcpy(named.sun_path, name.data(), name.size());
+    const auto length = static_cast<socklen_t>(kPathAt + name.size() + 1);
+    return Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&named), length);
+}
+
 Result<Address> parse_bracketed(std::string_view text, bool allow_port_0) {
     size_t end = text.find(']');
     if (end == std::string_view::npos)
@@ -192,14 +206,18 @@ Result<Address> Address::parse(std::string_view text, bool allow_port_0) {
     if (text.empty()) return wrong("an address is missing (try 0.0.0.0:7000)");
     if (text.find('\0') != std::string_view::npos) return wrong("{} has a NUL byte in it", quoted(text));
     if (text.starts_with("unix:")) return parse_unix(text.substr(5));
+    if (text.starts_with("systemd:")) {
+        return wrong("{} is something to listen on, not to dial (write its address)", quoted(text));
+    }
     if (text[0] == '[') return parse_bracketed(text, allow_port_0);
     return parse_plain(text, allow_port_0);
 }
 
 Result<std::vector<Address>> Address::parse_listen(std::string_view text) {
     std::vector<Address> addresses;
-    if (!text.starts_with("*:") && text != "*") {
-        Result<Address> one = parse(text, true);
+    const bool is_inherited = text.starts_with("systemd:");
+    if (is_inherited || (!text.starts_with("*:") && text != "*")) {
+        Result<Address> one = is_inherited ? parse_inherited(text.substr(8)) : parse(text, true);
         if (!one) return std::move(one.error());
         addresses.push_back(*one);
         return addresses;
@@ -230,6 +248,8 @@ std::string Address::path() const {
     return std::string(path, strnlen(path, bytes));
 }
 
+std::string Address::inherited_name() const { return is_inherited() ? storage_.unix_path.sun_path : ""; }
+
 std::string Address::text() const {
     char host[INET6_ADDRSTRLEN] = "";
     switch (family()) {
@@ -240,14 +260,14 @@ std::string Address::text() const {
             inet_ntop(AF_INET6, &as_ipv6(*this).sin6_addr, host, sizeof host);
             return fmt::format("[{}]:{}", host, port());
         case AF_UNIX: return "unix:" + path();
-        default: return "none";
+        default: return is_inherited() ? "systemd:" + inherited_name() : "none";
     }
 }
 
 bool Address::operator==(const Address& other) const {
     if (family() != other.family()) return false;
     if (is_inet(*this)) return port() == other.port() && same_host(*this, other);
-    return path() == other.path();
+    return path() == other.path() && inherited_name() == other.inherited_name();
 }
 
 bool Address::overlaps(const Address& other) const {

@@ -1,7 +1,8 @@
 #pragma once
 
-// An address to listen on or to dial: IPv4, IPv6 or a unix socket's path. Pure but for sockaddr; every
-// process. Source: ip(7), ipv6(7), unix(7).
+// An address to listen on or to dial: IPv4, IPv6 or a unix socket's path; or, to listen on, the name of a
+// socket that a service manager passes. Pure but for sockaddr; every process. Source: ip(7), ipv6(7),
+// unix(7), systemd.socket(5) "FileDescriptorName".
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -24,14 +25,17 @@ public:
     // literal address, a port over 65535, a path that is too long (107 bytes) or relative: an Error whose
     // `reason` says what would be right.
     static Result<Address> parse(std::string_view text, bool allow_port_0);
-    // As parse, and "*:7000", which is two: 0.0.0.0 and [::].
+    // As parse, and "*:7000", which is two: 0.0.0.0 and [::]; and "systemd:NAME".
     static Result<std::vector<Address>> parse_listen(std::string_view text);
 
-    int family() const { return storage_.any.sa_family; }  // AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC: none
+    int family() const { return storage_.any.sa_family; }  // AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC: neither
     bool is_unix() const { return family() == AF_UNIX; }
     uint16_t port() const;  // 0 for unix
     void set_port(uint16_t port);
     std::string path() const;  // of a unix socket
+    // "systemd:NAME": no address of its own.
+    bool is_inherited() const { return family() == AF_UNSPEC && length_ > 0; }
+    std::string inherited_name() const;
     const sockaddr* get() const { return &storage_.any; }
     socklen_t length() const { return length_; }
     // As parse reads it.

@@ -12,12 +12,16 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/text.h"
 
 namespace tcpd {
 
 namespace {
+
+constexpr uint64_t kReportNs = 5'000'000'000;
+constexpr uint64_t kExtensionUs = 20'000'000;  // four reports: one may be late
 
 struct SocketName {
     sockaddr_un address{};
@@ -49,6 +53,29 @@ Result<std::string> take_socket_path() {
                  "unset it if no service manager started this"};
 }
 
+// 0: none. Meant for another process if there is a PID that is not ours.
+Result<uint64_t> take_watchdog() {
+    const char* value = getenv("WATCHDOG_USEC");
+    const char* meant_for = getenv("WATCHDOG_PID");
+    const std::string interval = value ? value : "", pid = meant_for ? meant_for : "";
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+    if (interval.empty() || (!pid.empty() && pid != std::to_string(getpid()))) return uint64_t{0};
+    const auto number = parse_number(interval);
+    if (number && *number > 0) return *number;
+    return Error{ErrorCode::bad_usage,
+                 "use WATCHDOG_USEC",
+                 quoted(interval),
+                 0,
+                 "it is not a number of microseconds",
+                 "unset it if no service manager started this"};
+}
+
+// A watchdog hears twice in its time.
+uint64_t report_interval_ns(uint64_t watchdog_us) {
+    return watchdog_us == 0 ? kReportNs : std::min(kReportNs, watchdog_us * 1000 / 2);
+}
+
 Result<UniqueFd> take_descriptor(int fd) {
     if (fd < 0) return UniqueFd();
     std::string hint = "open it for writing, as in --notify-fd 3 3>ready";
@@ -77,22 +104,40 @@ std::string one_line(std::string_view text) {
 Result<ServiceManager> ServiceManager::from_environment(int notify_fd) {
     Result<std::string> path = take_socket_path();
     if (!path) return std::move(path.error());
+    Result<uint64_t> watchdog = take_watchdog();
+    if (!watchdog) return std::move(watchdog.error());
     Result<UniqueFd> descriptor = take_descriptor(notify_fd);
     if (!descriptor) return std::move(descriptor.error());
     ServiceManager manager;
     manager.socket_path_ = std::move(*path);
+    if (manager.is_there()) {
+        manager.watchdog_us_ = *watchdog;
+        manager.next_report_ns_ = 0;
+    }
     manager.notify_fd_ = std::move(*descriptor);
     return manager;
 }
 
 void ServiceManager::show_environment() const {
     if (!socket_path_.empty()) setenv("NOTIFY_SOCKET", socket_path_.c_str(), 1);
+    if (watchdog_us_ > 0) setenv("WATCHDOG_USEC", std::to_string(watchdog_us_).c_str(), 1);
 }
 
-void ServiceManager::hide_environment() const { unsetenv("NOTIFY_SOCKET"); }
+void ServiceManager::hide_environment() const {
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+}
+
+// Empty if it is the one that was told last.
+std::string ServiceManager::status_line(std::string_view status) {
+    std::string line = one_line(status);
+    if (line == told_status_) return {};
+    told_status_ = line;
+    return "STATUS=" + line + "\n";
+}
 
 void ServiceManager::ready(std::string_view status) {
-    send("READY=1\nSTATUS=" + one_line(status));
+    send("READY=1\n" + status_line(status));
     if (!notify_fd_) return;
     if (write(notify_fd_.get(), "\n", 1) != 1) {
         log::warn("{}", system_error(errno, "tell the descriptor of --notify-fd that tcpd is ready").text());
@@ -100,9 +145,21 @@ void ServiceManager::ready(std::string_view status) {
     notify_fd_.reset();
 }
 
-void ServiceManager::stopping() { send("STOPPING=1"); }
+// One message: systemd takes the time for that of the beginning.
+void ServiceManager::reloading(std::string_view status) {
+    send("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(monotonic_ns() / 1000) + "\n" + status_line(status));
+}
 
-void ServiceManager::status(std::string_view line) { send("STATUS=" + one_line(line)); }
+void ServiceManager::stopping(std::string_view status) { send("STOPPING=1\n" + status_line(status)); }
+
+void ServiceManager::report(uint64_t now_ns, std::string_view status, bool takes_long) {
+    std::string message;
+    if (watchdog_us_ > 0) message += "WATCHDOG=1\n";
+    if (takes_long) message += "EXTEND_TIMEOUT_USEC=" + std::to_string(kExtensionUs) + "\n";
+    message += status_line(status);
+    if (!message.empty()) send(message);
+    next_report_ns_ = now_ns + report_interval_ns(watchdog_us_);
+}
 
 void ServiceManager::send(std::string_view message) {
     if (socket_path_.empty()) return;

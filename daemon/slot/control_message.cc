@@ -19,10 +19,10 @@ struct WireMessage {
 struct WireBirth {
     uint32_t type, image, slot, slots, descriptor_limit, log_level, cause, listener_count, socket_count;
 };
-static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 36 && sizeof(ListenSocket) == 16 &&
+static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 36 && sizeof(ListenSocket) == 20 &&
               sizeof(BirthListener) == 32);
 
-constexpr size_t kMaxBirthSockets = 4096;    // 64 KiB, well below a socket's default send buffer
+constexpr size_t kMaxBirthSockets = 4096;    // 80 KiB, well below a socket's default send buffer
 constexpr size_t kMaxBirthListeners = 1024;  // 32 KiB
 
 union DescriptorRoom {

@@ -82,7 +82,8 @@ struct ListenSocket {
     uint32_t listener_id;  // stable id
     int32_t fd;
     uint32_t is_unix;
-    uint32_t closing;  // the address is no longer listened on: accept what is queued, then let go
+    uint32_t is_shared;  // by all slots
+    uint32_t closing;    // the address is no longer listened on: accept what is queued, then let go
 };
 
 // A listener that has connections, or may get some.

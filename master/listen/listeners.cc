@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <fmt/format.h>
 #include <algorithm>
 
 #include "daemon/base/log.h"
@@ -22,13 +23,19 @@ Result<void> open_tcp(const conf::Listener& listener, uint32_t slot, ListeningAd
 
 Result<void> open_address(const conf::Listener& listener, const std::vector<uint32_t>& slots,
                           ListeningAddress& opened) {
-    if (!opened.address.is_unix()) {
+    if (!opened.is_shared()) {
         for (const uint32_t slot : slots) {
             if (auto done = open_tcp(listener, slot, opened); !done) return done;
         }
         return {};
     }
     opened.sockets.clear();
+    if (opened.is_inherited()) {
+        auto copy = listen_inherited(listener, opened.passed);
+        if (!copy) return std::move(copy.error());
+        opened.sockets.push_back(std::move(*copy));
+        return {};
+    }
     auto made = listen_unix(listener, opened.address);
     if (!made) return std::move(made.error());
     opened.sockets.push_back(std::move(made->socket));
@@ -49,8 +56,9 @@ void apply_options(const conf::Listener& listener, const ListeningAddress& opene
     }
 }
 
-// Images that are about to exit may still hold copies.
+// Images that are about to exit may still hold copies. An inherited socket is not ours alone.
 void close_for_all(const ListeningAddress& opened) {
+    if (opened.is_inherited()) return;
     remove_file(opened.file);
     for (const UniqueFd& socket : opened.sockets) {
         if (socket) ::shutdown(socket.get(), SHUT_RDWR);
@@ -65,24 +73,50 @@ std::vector<std::string> names_of(const conf::Config& config) {
 
 }  // namespace
 
-Result<Listeners> Listeners::open(const conf::Config& config, unsigned slots) {
+Result<std::vector<Listeners::Wanted>> Listeners::wanted_of(const Address& entry) const {
+    std::vector<Wanted> list;
+    if (!entry.is_inherited()) {
+        list.push_back({entry.text(), entry});
+        return list;
+    }
+    auto passed = inherited_.named(entry.inherited_name());
+    if (!passed) return std::move(passed.error());
+    for (const int fd : *passed) {
+        auto address = address_of(fd);
+        if (!address) return std::move(address.error());
+        list.push_back({fmt::format("{}/{}", entry.text(), list.size()), *address, fd});
+    }
+    return list;
+}
+
+Result<void> Listeners::open_first(const conf::Config& config, uint32_t listener, uint32_t index) {
+    const conf::Listener& stanza = config.listeners[listener];
+    auto wanted = wanted_of(stanza.listen[index]);
+    if (!wanted) return std::move(wanted.error());
+    for (Wanted& one : *wanted) {
+        ListeningAddress opened{.listener = listener,
+                                .index = index,
+                                .wanted = std::move(one.text),
+                                .address = one.address,
+                                .passed = one.passed,
+                                .id = listener};
+        if (!opened.is_inherited() && opened.address.port() != 0) {
+            if (auto free = probe(stanza, opened.address, Patience::two_seconds); !free) return free;
+        }
+        if (auto done = open_address(stanza, slots_, opened); !done) return done;
+        addresses_.push_back(std::move(opened));
+    }
+    return {};
+}
+
+Result<Listeners> Listeners::open(const conf::Config& config, unsigned slots, InheritedSockets inherited) {
     Listeners all;
     all.names_ = names_of(config);
+    all.inherited_ = std::move(inherited);
     for (uint32_t slot = 0; slot < slots; ++slot) all.slots_.push_back(slot);
     for (uint32_t i = 0; i < config.listeners.size(); ++i) {
-        const conf::Listener& listener = config.listeners[i];
-        for (uint32_t k = 0; k < listener.listen.size(); ++k) {
-            ListeningAddress opened{.listener = i,
-                                    .index = k,
-                                    .wanted = listener.listen[k].text(),
-                                    .address = listener.listen[k],
-                                    .id = i};
-            if (opened.address.port() != 0) {
-                if (auto free = probe(listener, opened.address, Patience::two_seconds); !free)
-                    return std::move(free.error());
-            }
-            if (auto done = open_address(listener, all.slots_, opened); !done) return std::move(done.error());
-            all.addresses_.push_back(std::move(opened));
+        for (uint32_t k = 0; k < config.listeners[i].listen.size(); ++k) {
+            if (auto done = all.open_first(config, i, k); !done) return std::move(done.error());
         }
     }
     return all;
@@ -111,11 +145,10 @@ bool Listeners::holds_port(uint16_t port) const {
                        [port](const ListeningAddress& opened) { return opened.address.port() == port; });
 }
 
-Result<void> Listeners::open_new(const conf::Listener& listener, uint32_t id, ListeningAddress fresh) {
+Result<void> Listeners::open_new(const conf::Listener& listener, ListeningAddress fresh) {
     fresh.is_new = true;
-    fresh.next_id = id;
     const uint16_t port = fresh.address.port();
-    if (port != 0 && !holds_port(port)) {
+    if (!fresh.is_inherited() && port != 0 && !holds_port(port)) {
         if (auto free = probe(listener, fresh.address, Patience::none); !free) return free;
     }
     if (auto done = open_address(listener, slots_, fresh); !done) return done;
@@ -123,22 +156,34 @@ Result<void> Listeners::open_new(const conf::Listener& listener, uint32_t id, Li
     return {};
 }
 
+// `place`: where it stands in the new configuration.
+Result<void> Listeners::claim(const conf::Listener& listener, const Wanted& wanted,
+                              const ListeningAddress& place) {
+    if (ListeningAddress* kept = find_unclaimed(wanted.text, listener.name)) {
+        kept->is_leaving = false;
+        kept->next_id = place.next_id;
+        kept->next_listener = place.next_listener;
+        kept->next_index = place.next_index;
+        return {};
+    }
+    return open_new(listener, {.wanted = wanted.text,
+                               .address = wanted.address,
+                               .passed = wanted.passed,
+                               .next_id = place.next_id,
+                               .next_listener = place.next_listener,
+                               .next_index = place.next_index});
+}
+
 Result<void> Listeners::claim_all(const conf::Config& config, const Roster& roster) {
     for (uint32_t i = 0; i < config.listeners.size(); ++i) {
         const conf::Listener& listener = config.listeners[i];
         for (uint32_t k = 0; k < listener.listen.size(); ++k) {
-            if (ListeningAddress* kept = find_unclaimed(listener.listen[k].text(), listener.name)) {
-                kept->is_leaving = false;
-                kept->next_id = id_of(roster, i);
-                kept->next_listener = i;
-                kept->next_index = k;
-                continue;
+            const ListeningAddress place{.next_id = id_of(roster, i), .next_listener = i, .next_index = k};
+            auto wanted = wanted_of(listener.listen[k]);
+            if (!wanted) return std::move(wanted.error());
+            for (const Wanted& one : *wanted) {
+                if (auto done = claim(listener, one, place); !done) return done;
             }
-            ListeningAddress fresh{.wanted = listener.listen[k].text(),
-                                   .address = listener.listen[k],
-                                   .next_listener = i,
-                                   .next_index = k};
-            if (auto done = open_new(listener, id_of(roster, i), std::move(fresh)); !done) return done;
         }
     }
     return {};
@@ -197,9 +242,13 @@ void Listeners::save(MasterState& state) const {
                            .address = opened.address.text(),
                            .sockets = {},
                            .group_slots = opened.group.slots(),
-                           .file = {opened.file.path, opened.file.device, opened.file.inode}};
+                           .file = {opened.file.path, opened.file.device, opened.file.inode},
+                           .passed = opened.passed};
         for (const UniqueFd& socket : opened.sockets) saved.sockets.push_back(socket.get());
         state.addresses.push_back(std::move(saved));
+    }
+    for (const InheritedSocket& socket : inherited_.all()) {
+        state.inherited.push_back({socket.name, socket.fd.get()});
     }
 }
 
@@ -207,13 +256,19 @@ Result<Listeners> Listeners::take_over(const MasterState& state, const conf::Con
     Listeners all;
     all.names_ = names_of(config);
     all.slots_ = state.listen_slots;
+    std::vector<InheritedSocket> inherited;
+    for (const SavedInherited& saved : state.inherited) {
+        inherited.push_back({saved.name, UniqueFd(saved.fd)});
+    }
+    all.inherited_ = InheritedSockets(std::move(inherited));
     for (const SavedAddress& saved : state.addresses) {
-        auto address = Address::parse(saved.address, true);
+        auto address = saved.passed >= 0 ? address_of(saved.passed) : Address::parse(saved.address, true);
         if (!address) return std::move(address.error());
         ListeningAddress opened{.listener = saved.listener,
                                 .index = saved.index,
                                 .wanted = saved.wanted,
                                 .address = std::move(*address),
+                                .passed = saved.passed,
                                 .file = {saved.file.path, saved.file.device, saved.file.inode},
                                 .id = saved.id};
         for (const int fd : saved.sockets) opened.sockets.emplace_back(fd);
@@ -241,6 +296,7 @@ std::vector<slot::ListenSocket> Listeners::describe_sockets(Side side) const {
         list.push_back({.listener_id = by_next_id ? opened.next_id : opened.id,
                         .fd = fd++,
                         .is_unix = opened.address.is_unix() ? 1U : 0U,
+                        .is_shared = opened.is_shared() ? 1U : 0U,
                         .closing = closing ? 1U : 0U});
     }
     return list;
@@ -270,7 +326,7 @@ Result<void> Listeners::open_slot(uint32_t slot, const conf::Config& config) {
     if (contains(slots_, slot)) return {};
     slots_.push_back(slot);
     for (ListeningAddress& opened : addresses_) {
-        if (opened.address.is_unix()) continue;
+        if (opened.is_shared()) continue;
         auto done = open_tcp(config.listeners[opened.listener], slot, opened);
         if (!done) {
             close_slot(slot);
@@ -283,7 +339,7 @@ Result<void> Listeners::open_slot(uint32_t slot, const conf::Config& config) {
 void Listeners::close_slot(uint32_t slot) {
     std::erase(slots_, slot);
     for (ListeningAddress& opened : addresses_) {
-        if (opened.address.is_unix() || opened.sockets.size() <= slot) continue;
+        if (opened.is_shared() || opened.sockets.size() <= slot) continue;
         opened.group.remove(slot);
         opened.sockets[slot].reset();
     }
@@ -293,8 +349,8 @@ Result<void> Listeners::open_again(const conf::Config& config) {
     slots_.clear();
     for (ListeningAddress& opened : addresses_) {
         const conf::Listener& listener = config.listeners[opened.listener];
-        auto done = opened.address.is_unix() ? open_address(listener, {}, opened)
-                                             : probe(listener, opened.address, Patience::none);
+        auto done = opened.is_shared() ? open_address(listener, {}, opened)
+                                       : probe(listener, opened.address, Patience::none);
         if (done) continue;
         close_sockets();
         return done;

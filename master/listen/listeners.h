@@ -13,6 +13,7 @@
 
 #include "conf/config.h"
 #include "daemon/slot/control_message.h"
+#include "master/listen/inherited.h"
 #include "master/listen/listening_socket.h"
 #include "master/listen/roster.h"
 #include "master/listen/steering.h"
@@ -22,11 +23,12 @@ namespace tcpd::master {
 struct MasterState;
 
 struct ListeningAddress {
-    uint32_t listener = 0;          // index in Config::listeners
-    uint32_t index = 0;             // in Listener::listen
-    std::string wanted;             // as the configuration has it, port 0 included
-    Address address;                // with the port that it got
-    std::vector<UniqueFd> sockets;  // by slot; of a unix socket the only one
+    uint32_t listener = 0;  // index in Config::listeners
+    uint32_t index = 0;     // in Listener::listen
+    std::string wanted;  // as the configuration has it, port 0 included; of a name's several sockets, which
+    Address address;     // with the port that it got
+    int passed = -1;     // of an inherited socket: which; borrowed
+    std::vector<UniqueFd> sockets;  // by slot; of a shared one the only one
     SteeredGroup group;             // of TCP
     UnixFile file;                  // of a unix socket
     uint32_t id = 0;                // stable, of its listener in force
@@ -35,9 +37,11 @@ struct ListeningAddress {
     bool is_new = false;      // opened for it
     bool is_leaving = false;  // it has no use for this one
 
+    bool is_inherited() const { return passed >= 0; }
+    bool is_shared() const { return address.is_unix() || is_inherited(); }
     // -1: the slot has none.
     int socket_of(uint32_t slot) const {
-        const size_t at = address.is_unix() ? 0 : slot;
+        const size_t at = is_shared() ? 0 : slot;
         return at < sockets.size() ? sockets[at].get() : -1;
     }
 };
@@ -47,7 +51,8 @@ enum class Side : uint8_t { in_force, prepared };
 
 class Listeners {
 public:
-    static Result<Listeners> open(const conf::Config& config, unsigned slots);
+    static Result<Listeners> open(const conf::Config& config, unsigned slots,
+                                  InheritedSockets inherited = {});
     // Over an exec of this process; `config`: in force.
     void save(MasterState& state) const;
     static Result<Listeners> take_over(const MasterState& state, const conf::Config& config);
@@ -77,8 +82,17 @@ public:
 
 private:
     Listeners() = default;
+    struct Wanted {
+        std::string text;
+        Address address;
+        int passed = -1;
+    };
+    // Of one entry of `listen`.
+    Result<std::vector<Wanted>> wanted_of(const Address& entry) const;
+    Result<void> open_first(const conf::Config& config, uint32_t listener, uint32_t index);
+    Result<void> claim(const conf::Listener& listener, const Wanted& wanted, const ListeningAddress& place);
     Result<void> claim_all(const conf::Config& config, const Roster& roster);
-    Result<void> open_new(const conf::Listener& listener, uint32_t id, ListeningAddress fresh);
+    Result<void> open_new(const conf::Listener& listener, ListeningAddress fresh);
     ListeningAddress* find_unclaimed(const std::string& wanted, const std::string& name);
     bool holds_port(uint16_t port) const;
     void forget_new();
@@ -86,6 +100,7 @@ private:
     std::vector<ListeningAddress> addresses_;
     std::vector<std::string> names_;  // of listeners in force, by index
     std::vector<uint32_t> slots_;     // that have sockets
+    InheritedSockets inherited_;
 };
 
 }  // namespace tcpd::master

@@ -70,6 +70,17 @@ bool set_keepalive(int fd, const conf::Keepalive& keepalive) {
            set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, patience_ms);
 }
 
+bool set_tcp_options(int fd, const conf::Listener& listener) {
+    return set(fd, SOL_SOCKET, SO_OOBINLINE, 1) && set(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+           set_keepalive(fd, listener.keepalive);
+}
+
+bool is_tcp(int fd) {
+    int family = 0;
+    socklen_t length = sizeof family;
+    return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 && family != AF_UNIX;
+}
+
 Result<UniqueFd> open_tcp(const conf::Listener& listener, const Address& address) {
     UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return bind_error(errno, listener, address);
@@ -104,8 +115,7 @@ Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address) {
     auto opened = open_tcp(listener, address);
     if (!opened) return opened;
     const int fd = opened->get();
-    if (!set(fd, SOL_SOCKET, SO_REUSEPORT, 1) || !set(fd, SOL_SOCKET, SO_OOBINLINE, 1) ||
-        !set(fd, IPPROTO_TCP, TCP_NODELAY, 1) || !set_keepalive(fd, listener.keepalive) ||
+    if (!set(fd, SOL_SOCKET, SO_REUSEPORT, 1) || !set_tcp_options(fd, listener) ||
         ::bind(fd, address.get(), address.length()) != 0 ||
         ::listen(fd, static_cast<int>(listener.backlog)) != 0) {
         return bind_error(errno, listener, address);
@@ -251,13 +261,21 @@ Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& 
     return made;
 }
 
+Result<UniqueFd> listen_inherited(const conf::Listener& listener, int passed) {
+    UniqueFd fd(::fcntl(passed, F_DUPFD_CLOEXEC, 3));
+    const bool is_set = fd && (!is_tcp(passed) || set_tcp_options(passed, listener)) &&
+                        ::listen(passed, static_cast<int>(listener.backlog)) == 0;
+    if (is_set) return fd;
+    return system_error(
+        errno, fmt::format("give its options to the passed socket of listener \"{}\"", listener.name));
+}
+
 // A second listen() of a listening socket sets its backlog anew.
 Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file) {
-    const bool is_unix = !file.path.empty();
-    if (is_unix) {
+    if (!file.path.empty()) {
         if (auto done = set_rights(listener, file.path); !done) return done;
     }
-    if ((is_unix || set_keepalive(fd, listener.keepalive)) &&
+    if ((!is_tcp(fd) || set_keepalive(fd, listener.keepalive)) &&
         ::listen(fd, static_cast<int>(listener.backlog)) == 0) {
         return {};
     }

@@ -43,7 +43,12 @@ void fields(A& a, SavedGeneration& v) {
 
 template <typename A>
 void fields(A& a, SavedAddress& v) {
-    a(v.listener, v.index, v.id, v.wanted, v.address, v.sockets, v.group_slots, v.file);
+    a(v.listener, v.index, v.id, v.wanted, v.address, v.sockets, v.group_slots, v.file, v.passed);
+}
+
+template <typename A>
+void fields(A& a, SavedInherited& v) {
+    a(v.name, v.fd);
 }
 
 template <typename A>
@@ -91,7 +96,7 @@ void rest_of_fields(A& a, MasterState& v) {
     a(v.config_path, v.program_path, v.has_log_level, v.log_level, v.begun_ns, v.program_fd, v.counts_fd,
       v.log_fd, v.descriptor_limit, v.pid_file_fd, v.control_file, v.control_fd, v.last_request, v.clients,
       v.askers, v.drain_askers, v.change_waits, v.waiting_is_upgrade, v.waiting_askers, v.listen_slots,
-      v.addresses, v.crew);
+      v.addresses, v.inherited, v.crew);
 }
 
 namespace {
@@ -130,6 +135,7 @@ std::vector<int> descriptors_of(const MasterState& state) {
     for (const SavedAddress& address : state.addresses) {
         list.insert(list.end(), address.sockets.begin(), address.sockets.end());
     }
+    for (const SavedInherited& socket : state.inherited) list.push_back(socket.fd);
     for (const SavedGeneration& generation : state.crew.generations) {
         list.push_back(generation.program_fd);
         list.push_back(generation.bundle_fd);

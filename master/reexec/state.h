@@ -61,6 +61,12 @@ struct SavedAddress {
     std::vector<int32_t> sockets;       // by slot; -1: none
     std::vector<uint32_t> group_slots;  // in the group's order
     SavedFile file;
+    int32_t passed = -1;
+};
+
+struct SavedInherited {
+    std::string name;
+    int32_t fd = -1;
 };
 
 struct SavedClient {
@@ -99,6 +105,7 @@ struct MasterState {
     std::vector<uint64_t> waiting_askers;
     std::vector<uint32_t> listen_slots;
     std::vector<SavedAddress> addresses;
+    std::vector<SavedInherited> inherited;
     SavedCrew crew;
 };
 

@@ -50,7 +50,7 @@ void Listener::start() {
     if (closed_) return;
     started_ = true;
     connections_.poller().remove(place_.fd);
-    const uint32_t exclusive = place_.is_unix ? static_cast<uint32_t>(EPOLLEXCLUSIVE) : 0;
+    const uint32_t exclusive = place_.is_shared ? static_cast<uint32_t>(EPOLLEXCLUSIVE) : 0;
     connections_.poller().add({place_.fd, kListenerGeneration}, EPOLLIN | exclusive);
 }
 
@@ -72,7 +72,7 @@ void Listener::on_acceptable() {
     for (int i = 0; i < kMostOfABatch; ++i) {
         const Step step = accept_one();
         if (step == Step::empty || step == Step::paused) break;
-        if (place_.is_unix && has_more_than_its_share()) {
+        if (place_.is_shared && has_more_than_its_share()) {
             pause(kShareTickSeconds);
             break;
         }

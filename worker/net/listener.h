@@ -1,12 +1,12 @@
 #pragma once
 
 // A listening socket of this slot: accepts in batches and makes records. It lies in our own epoll set, so
-// that a batch of new connections costs no turn of libev's; a TCP socket is this slot's own, a unix socket is
-// shared by all slots and waited for exclusively. Accept errors never stop it for good: local faults pause it
-// on a timer. Options of accepted sockets are inherited from the listening one, which the master has set.
-// Borrows the descriptor. Worker only. If the process dies between accept4 and the record, the journal says
-// so and the successor looks for the orphan. Source: accept(2), "Error handling"; epoll_ctl(2),
-// EPOLLEXCLUSIVE; unix(7).
+// that a batch of new connections costs no turn of libev's; a TCP socket is this slot's own; one that is
+// shared by all slots (unix, inherited) is waited for exclusively. Accept errors never stop it for good:
+// local faults pause it on a timer. Options of accepted sockets are inherited from the listening one, which
+// the master has set. Borrows the descriptor. Worker only. If the process dies between accept4 and the
+// record, the journal says so and the successor looks for the orphan. Source: accept(2), "Error handling";
+// epoll_ctl(2), EPOLLEXCLUSIVE; unix(7).
 
 #include <cstdint>
 
@@ -20,6 +20,7 @@ namespace tcpd::worker {
 struct ListenerPlace {
     int fd;
     bool is_unix;
+    bool is_shared;
     uint32_t slot, slots;
     uint32_t descriptor_limit;
 };

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "daemon/base/clock.h"
 #include "tests/unit/in_child.h"
 
 using namespace tcpd;
@@ -55,13 +56,60 @@ BOOST_AUTO_TEST_CASE(a_manager_hears_of_all_that_happens) {
         BOOST_TEST(us->is_there());
         BOOST_TEST(!getenv("NOTIFY_SOCKET"));
         us->ready("2 workers,\n1 listener");
-        BOOST_TEST(manager.receive() == "READY=1\nSTATUS=2 workers, 1 listener");
-        us->status("draining");
-        BOOST_TEST(manager.receive() == "STATUS=draining");
-        us->stopping();
-        BOOST_TEST(manager.receive() == "STOPPING=1");
+        BOOST_TEST(manager.receive() == "READY=1\nSTATUS=2 workers, 1 listener\n");
+        us->stopping("draining");
+        BOOST_TEST(manager.receive() == "STOPPING=1\nSTATUS=draining\n");
         BOOST_TEST(manager.receive() == "nothing");
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_reload_begins_with_its_time_and_ends_with_ready) {
+    Manager manager(unique_name("@"));
+    Result<ServiceManager> us = ServiceManager::from_environment(-1);
+    BOOST_REQUIRE(us);
+    const uint64_t before = monotonic_ns() / 1000;
+    us->reloading("reloading");
+    const std::string message = manager.receive();
+    const std::string begin = "RELOADING=1\nMONOTONIC_USEC=";
+    BOOST_REQUIRE(message.starts_with(begin));
+    BOOST_TEST(std::stoull(message.substr(begin.size())) >= before);
+    BOOST_TEST(message.ends_with("\nSTATUS=reloading\n"));
+    us->ready("reloading");
+    BOOST_TEST(manager.receive() == "READY=1\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_report_holds_what_is_new_and_what_is_due) {
+    Manager manager(unique_name("@"));
+    setenv("WATCHDOG_USEC", "2000000", 1);
+    setenv("WATCHDOG_PID", std::to_string(getpid()).c_str(), 1);
+    Result<ServiceManager> us = ServiceManager::from_environment(-1);
+    BOOST_REQUIRE(us);
+    BOOST_TEST(!getenv("WATCHDOG_USEC"));
+    BOOST_TEST(!getenv("WATCHDOG_PID"));
+    BOOST_TEST(us->next_report_ns() == 0U);
+    us->report(1000, "serving", false);
+    BOOST_TEST(manager.receive() == "WATCHDOG=1\nSTATUS=serving\n");
+    BOOST_TEST(us->next_report_ns() == 1'000'001'000U);
+    us->report(2000, "serving", true);
+    BOOST_TEST(manager.receive() == "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=20000000\n");
+    us->show_environment();
+    BOOST_TEST(getenv("WATCHDOG_USEC") == std::string("2000000"));
+    us->hide_environment();
+    BOOST_TEST(!getenv("WATCHDOG_USEC"));
+}
+
+BOOST_AUTO_TEST_CASE(the_watchdog_of_another_process_is_none_of_ours) {
+    Manager manager(unique_name("@"));
+    setenv("WATCHDOG_USEC", "2000000", 1);
+    setenv("WATCHDOG_PID", "1", 1);
+    Result<ServiceManager> us = ServiceManager::from_environment(-1);
+    BOOST_REQUIRE(us);
+    us->report(0, "serving", false);
+    BOOST_TEST(manager.receive() == "STATUS=serving\n");
+    us->report(0, "serving", false);
+    BOOST_TEST(manager.receive() == "nothing");
+    setenv("WATCHDOG_USEC", "soon", 1);
+    BOOST_TEST(!ServiceManager::from_environment(-1));
 }
 
 BOOST_AUTO_TEST_CASE(without_a_manager_nothing_happens) {
@@ -70,7 +118,8 @@ BOOST_AUTO_TEST_CASE(without_a_manager_nothing_happens) {
     BOOST_REQUIRE(us);
     BOOST_TEST(!us->is_there());
     us->ready("x");
-    us->stopping();
+    us->stopping("x");
+    BOOST_TEST(us->next_report_ns() == std::numeric_limits<uint64_t>::max());
 }
 
 BOOST_AUTO_TEST_CASE(a_socket_of_another_sort_is_refused) {

@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(a_birth_keeps_listeners_and_sockets_in_order) {
                 .sockets = {}};
     for (uint32_t i = 0; i < 256; ++i) birth.listeners.push_back({i, kBundleFd, i + 1, 1, i + 2, i + 3});
     for (uint32_t i = 0; i < 1'000; ++i)
-        birth.sockets.push_back({i % 256, static_cast<int>(i) + kFirstListenFd, i % 2, i % 3});
+        birth.sockets.push_back({i % 256, static_cast<int>(i) + kFirstListenFd, i % 2, i % 5, i % 3});
     BOOST_REQUIRE(send_birth(pair.master.get(), birth));
     auto got = receive_birth(pair.slot.get());
     BOOST_REQUIRE(got);
@@ -153,6 +153,7 @@ BOOST_AUTO_TEST_CASE(a_birth_keeps_listeners_and_sockets_in_order) {
     BOOST_TEST(got->sockets[999].listener_id == 999U % 256);
     BOOST_TEST(got->sockets[999].fd == 999 + kFirstListenFd);
     BOOST_TEST(got->sockets[999].is_unix == 1U);
+    BOOST_TEST(got->sockets[998].is_shared == 998U % 5);
     BOOST_TEST(got->sockets[998].closing == 998U % 3);
 }
 
