@@ -1,0 +1,82 @@
+#include "conf/manual.h"
+
+#include <fmt/format.h>
+
+#include "conf/value_text.h"
+#include "daemon/base/text.h"
+
+namespace tcpd::conf {
+
+namespace {
+
+// As roff text: no dash is a hyphen, no backslash a request.
+std::string escaped(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == '\\')
+            out += "\\e";
+        else if (c == '-')
+            out += "\\-";
+        else
+            out += c;
+    }
+    return out.starts_with('.') || out.starts_with('\'') ? "\\&" + out : out;
+}
+
+struct KindPrinter {
+    std::string operator()(const Flag&) const { return "true or false"; }
+    std::string operator()(const Count& count) const {
+        return fmt::format("a number from {} to {}", count.least, count.most);
+    }
+    std::string operator()(const OptionalCount& count) const {
+        return fmt::format("a number from {} to {}, or {}", count.least, count.most, count.instead);
+    }
+    std::string operator()(const Limit&) const { return "a number"; }
+    std::string operator()(const Time& time) const {
+        return time.takes_zero ? "a duration, or 0" : "a duration";
+    }
+    std::string operator()(const Size&) const { return "a size"; }
+    std::string operator()(const Choice& choice) const {
+        std::string words;
+        for (const std::string_view word : choice.words)
+            words += (words.empty() ? "" : " | ") + std::string(word);
+        return words;
+    }
+    std::string operator()(const Account&) const { return "a name"; }
+    std::string operator()(const Path& path) const {
+        return path.instead.empty() ? "a path" : fmt::format("a path, or {}", path.instead);
+    }
+    std::string operator()(const Mode&) const { return "four octal digits in quotes"; }
+    std::string operator()(const Addresses&) const { return "an address or a list"; }
+    std::string operator()(const UpstreamName&) const { return "the name of an upstream"; }
+    std::string operator()(const Names&) const { return "a map of names"; }
+    std::string operator()(const Section&) const { return "a map"; }
+    std::string operator()(const Include&) const { return "a path, a pattern or a list"; }
+    std::string operator()(const HandlerChoice&) const { return "a word or a map"; }
+};
+
+bool has_default(const Row& row) {
+    return !std::holds_alternative<Addresses>(row.kind) && !std::holds_alternative<HandlerChoice>(row.kind) &&
+           !std::holds_alternative<UpstreamName>(row.kind);
+}
+
+}  // namespace
+
+std::string manual_keys() {
+    Config config;
+    Listener listener;
+    Upstream upstream;
+    const Target target{.config = &config, .listener = &listener, .upstream = &upstream};
+    std::string text;
+    for (const Row& row : grammar()) {
+        text += fmt::format(".TP\n\\fB{}\\fR ({}", escaped(row.path),
+                            escaped(std::visit(KindPrinter{}, row.kind)));
+        const auto value = has_default(row) ? value_text(row, target) : std::nullopt;
+        if (value) text += fmt::format("; default {}", escaped(*value));
+        if (!row.when_missing.empty()) text += "; required";
+        text += fmt::format(")\n{}\n", escaped(row.about));
+    }
+    return text;
+}
+
+}  // namespace tcpd::conf
