@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <unistd.h>
@@ -53,7 +54,9 @@ void say_failure(const std::string& text, const conf::Log& settings) {
 Result<void> check_user(const std::string& user) {
     const bool root = ::geteuid() == 0;
     if (user.empty()) {
-        if (!root) log::info("not started as root: ports below 1024 and user do not work, all else does");
+        if (!root && !has_capability(CAP_NET_BIND_SERVICE)) {
+            log::info("not started as root: ports below 1024 and user do not work, all else does");
+        }
         return {};
     }
     auto wanted = find_user(user);

@@ -196,6 +196,13 @@ Result<void> drop_capabilities() {
     return {};
 }
 
+bool has_capability(int capability) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+    if (syscall(SYS_capget, &header, sets) != 0) return false;
+    return (sets[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
+}
+
 Result<uint64_t> raise_descriptor_limit(uint64_t most) {
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return system_error(errno, "read the descriptor limit");

@@ -34,6 +34,9 @@ Result<void> become_user(const User& user);
 // All sets empty, ambient as well; a part of become_user, alone for a process that keeps its user.
 Result<void> drop_capabilities();
 
+// In the effective set; `capability`: a CAP_ number of linux/capability.h.
+bool has_capability(int capability);
+
 // Raises the soft limit to the hard one, at most `most`; returns what is in force.
 Result<uint64_t> raise_descriptor_limit(uint64_t most = 1'048'576);
 
