@@ -74,7 +74,8 @@ const auto kRows = std::to_array<Row>({
     {"listeners.NAME", Section{}, "one listener"},
     {"listeners.NAME.listen",
      Addresses{[](const Target& t) { return &t.listener->listen; }, true, kMaxListenAddresses},
-     "one address or a list: IPV4:PORT, [IPV6]:PORT, *:PORT (both), unix:PATH, systemd:NAME; port 0: any free one",
+     "one address or a list: IPV4:PORT, [IPV6]:PORT, *:PORT (both), unix:PATH, systemd:NAME; port 0: any "
+     "free one",
      "is missing (an address such as 127.0.0.1:7000 or unix:/run/x.sock, or a list of them)"},
     {"listeners.NAME.unix", Section{}, "the file of a unix socket; absent: as umask and user make it"},
     {"listeners.NAME.unix.mode", Mode{[](const Target& t) { return &t.listener->unix_socket.mode; }},

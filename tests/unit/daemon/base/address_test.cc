@@ -175,4 +175,23 @@ BOOST_AUTO_TEST_CASE(nameless_and_abstract_peers_have_a_text) {
     BOOST_TEST(Address::from_sockaddr(raw, 1 << 20).length() == sizeof full);
 }
 
+BOOST_AUTO_TEST_CASE(a_passed_socket_is_named_where_one_listens) {
+    auto named = Address::parse_listen("systemd:web");
+    BOOST_REQUIRE(named);
+    BOOST_REQUIRE(named->size() == 1U);
+    const Address& address = named->front();
+    BOOST_TEST(address.is_inherited());
+    BOOST_TEST(!address.is_unix());
+    BOOST_TEST(address.inherited_name() == "web");
+    BOOST_TEST(address.text() == "systemd:web");
+    BOOST_TEST(address.port() == 0);
+    BOOST_TEST(address.overlaps(Address::parse_listen("systemd:web")->front()));
+    BOOST_TEST(!address.overlaps(Address::parse_listen("systemd:game")->front()));
+    BOOST_TEST(!Address().is_inherited());
+    for (const char* wrong : {"systemd:", "systemd:a:b", "systemd:a b"}) {
+        BOOST_TEST(!Address::parse_listen(wrong), wrong);
+    }
+    BOOST_TEST(!Address::parse("systemd:web", true));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,7 @@
 #include "daemon/base/process.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -203,6 +204,13 @@ BOOST_AUTO_TEST_CASE(signals_have_names) {
     BOOST_TEST(signal_name(SIGRTMIN + 1) == "SIGRTMIN+1");
     BOOST_TEST(signal_name(0) == "signal 0");
     BOOST_TEST(signal_name(4711) == "signal 4711");
+}
+
+BOOST_AUTO_TEST_CASE(a_capability_is_there_until_it_is_dropped) {
+    if (geteuid() != 0) return;
+    BOOST_TEST(has_capability(CAP_NET_BIND_SERVICE));
+    BOOST_TEST(
+        test::holds_in_child([] { return drop_capabilities() && !has_capability(CAP_NET_BIND_SERVICE); }));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
