@@ -104,12 +104,26 @@ Result<void> MasterProcess::open_control_socket() {
     return {};
 }
 
-Result<void> MasterProcess::make_crew() {
-    auto bundle = conf::make_bundle(options_.snapshot);
-    if (!bundle) return std::move(bundle.error());
+// Where there is but one worker, there is nothing to choose from; TTIN may add more.
+Result<void> MasterProcess::make_counts() {
+    auto map = make_counts_map();
+    if (map) {
+        counts_ = std::move(*map);
+        listeners_->count_in(counts_.get());
+        log::info("new connections go to the worker that has the fewest");
+        return {};
+    }
+    log::info("new connections are spread at random: {}", map.error().text());
     auto counts = slot::SharedCounts::create();
     if (!counts) return std::move(counts.error());
     counts_ = std::move(*counts);
+    return {};
+}
+
+Result<void> MasterProcess::make_crew() {
+    auto bundle = conf::make_bundle(options_.snapshot);
+    if (!bundle) return std::move(bundle.error());
+    if (auto made = make_counts(); !made) return made;
     auto mapped = slot::SharedCounts::map(counts_.get());
     if (!mapped) return std::move(mapped.error());
     program_.reset(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));

@@ -51,6 +51,7 @@ private:
     Result<void> lock_pid_file();
     Result<void> open_control_socket();
     Result<void> make_crew();
+    Result<void> make_counts();
     void report_start();
     void report_listening();
 

@@ -53,6 +53,7 @@ Result<void> MasterProcess::take_over(const MasterState& state) {
     auto listeners = Listeners::take_over(state, options_.config);
     if (!listeners) return std::move(listeners.error());
     listeners_.emplace(std::move(*listeners));
+    if (is_counts_map(counts_.get())) listeners_->count_in(counts_.get());
     budget_ = make_budget(budget_.limit, listeners_->addresses().size());
     auto mapped = slot::SharedCounts::map(counts_.get());
     if (!mapped) return std::move(mapped.error());

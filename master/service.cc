@@ -30,7 +30,7 @@ std::string MasterProcess::describe_state() {
 
 // A change may take as long as what it asks of a new program; a drain as long as drain.stop says.
 void MasterProcess::report_to_service(uint64_t now) {
-    if (now < service_->next_report_ns()) return;
+    if (now < service_->next_report_ns() || !crew_->is_ready()) return;
     const bool takes_long = crew_->is_draining() || changes_.in_course().has_value();
     service_->report(now, describe_state(), takes_long);
 }

@@ -158,6 +158,7 @@ void Recovery::count(const Found& found, bool first, slot::Cause cause) {
         counts_.open(id, number).store(static_cast<uint32_t>(found.open[id]), std::memory_order_relaxed);
         if (!first) rules->counters->adopted[static_cast<size_t>(cause)] += found.open[id];
     }
+    if (first) counts_.steered(number).store(0, std::memory_order_relaxed);
 }
 
 void Recovery::settle_receive_chunk() {

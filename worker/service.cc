@@ -24,6 +24,7 @@ using slot::SeatState;
 
 namespace {
 
+constexpr uint64_t kSettleNs = 1'000'000'000;
 constexpr int kNullFd = 0;       // standard input is /dev/null in every image
 constexpr int kMostRounds = 64;  // in our own epoll set before libev has its turn again
 constexpr double kTickSeconds = 0.05;
@@ -162,6 +163,22 @@ double Service::heartbeat_seconds() const {
 void Service::on_heartbeat() {
     connections_.set_now(monotonic_ns());
     beat();
+    settle_steered();
+}
+
+// Some of what was steered here is still on its way, some never came: what is too much for a second or longer
+// is taken for the latter. Too little is what came by sockets that nobody steers.
+void Service::settle_steered() {
+    if (connections_.now_ns() - settled_ns_ < kSettleNs) return;
+    settled_ns_ = connections_.now_ns();
+    uint64_t open = 0;
+    for (const auto& rules : rules_) open += rules->counters->open;
+    std::atomic<uint32_t>& steered = image_.counts.steered(image_.birth.slot);
+    const auto excess =
+        static_cast<int32_t>(steered.load(std::memory_order_relaxed) - static_cast<uint32_t>(open));
+    const int32_t wrong = excess < 0 ? excess : std::clamp(steered_excess_, 0, excess);
+    steered.fetch_sub(static_cast<uint32_t>(wrong), std::memory_order_relaxed);
+    steered_excess_ = excess - wrong;
 }
 
 // Stays in our own set while it has something to give, so that a batch costs one epoll_wait. Whether it pays

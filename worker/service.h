@@ -69,6 +69,7 @@ private:
     [[noreturn]] void retire(uint32_t closed_at_end);
     void dispatch(const epoll_event& event);
     double heartbeat_seconds() const;
+    void settle_steered();
 
     Image& image_;
     LogRing log_ring_;
@@ -79,6 +80,8 @@ private:
     std::vector<std::unique_ptr<Listener>> listeners_;
     std::array<epoll_event, 256> events_;
     StayingPower stay_;
+    uint64_t settled_ns_ = 0;
+    int32_t steered_excess_ = 0;  // at that time
     bool draining_ = false;
     uint64_t drain_end_ns_ = 0;
     uint32_t swept_to_ = 0;

@@ -11,8 +11,6 @@ namespace tcpd::slot {
 
 namespace {
 
-constexpr size_t kCells = size_t{kMaxListeners} * kMaxSlots;
-constexpr size_t kCountsBytes = kCells * sizeof(std::atomic<uint32_t>) + kPageBytes;
 constexpr unsigned kNoExecSeal = 0x0008U;  // MFD_NOEXEC_SEAL, since Linux 6.3
 
 UniqueFd open_memfd() {
@@ -27,7 +25,7 @@ UniqueFd open_memfd() {
 Result<UniqueFd> SharedCounts::create() {
     UniqueFd fd = open_memfd();
     if (!fd) return system_error(errno, "create the shared counts");
-    if (::ftruncate(fd.get(), kCountsBytes) != 0) return system_error(errno, "size the shared counts");
+    if (::ftruncate(fd.get(), kBytes) != 0) return system_error(errno, "size the shared counts");
     if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
         return system_error(errno, "seal the shared counts");
     return fd;
@@ -36,12 +34,12 @@ Result<UniqueFd> SharedCounts::create() {
 Result<SharedCounts> SharedCounts::map(int fd) {
     struct stat status {};
     if (::fstat(fd, &status) != 0) return system_error(errno, "look at the shared counts");
-    if (status.st_size != static_cast<off_t>(kCountsBytes))
+    if (S_ISREG(status.st_mode) && status.st_size != static_cast<off_t>(kBytes))
         return Error{.code = ErrorCode::bad_format,
                      .doing = "map the shared counts",
                      .reason = "they have " + std::to_string(status.st_size) + " bytes, not " +
-                               std::to_string(kCountsBytes)};
-    void* cells = ::mmap(nullptr, kCountsBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+                               std::to_string(kBytes)};
+    void* cells = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (cells == MAP_FAILED) return system_error(errno, "map the shared counts");
     return SharedCounts(static_cast<std::atomic<uint32_t>*>(cells));
 }
@@ -49,7 +47,7 @@ Result<SharedCounts> SharedCounts::map(int fd) {
 SharedCounts::SharedCounts(SharedCounts&& other) noexcept : cells_(std::exchange(other.cells_, nullptr)) {}
 
 SharedCounts::~SharedCounts() {
-    if (cells_ != nullptr) ::munmap(cells_, kCountsBytes);
+    if (cells_ != nullptr) ::munmap(cells_, kBytes);
 }
 
 uint64_t SharedCounts::total(uint32_t listener, uint32_t slots) const {

@@ -1,9 +1,9 @@
 #pragma once
 
-// How many connections each slot holds of each listener: one memfd that all slots and the master map, for
-// limits that hold over all workers. A slot writes its own column only; a successor puts it right when it
-// adopts; the master clears the column of a slot that was lost. Readers add up a row, which may be a moment
-// old.
+// How many connections each slot holds of each listener: one memory that all slots and the master map, for
+// limits that hold over all workers. It is a memfd, or, where the kernel steers by it, the value of a BPF
+// map. A slot writes its own column only; a successor puts it right when it adopts; the master clears the
+// column of a slot that was lost. Readers add up a row, which may be a moment old.
 
 #include <atomic>
 #include <cstdint>
@@ -17,7 +17,11 @@ namespace tcpd::slot {
 class SharedCounts {
 public:
     static Result<UniqueFd> create();
+    // fd: of create, or a BPF map whose one value has kBytes.
     static Result<SharedCounts> map(int fd);
+    static constexpr size_t kBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(uint32_t) + kPageBytes;
+    static constexpr size_t kSteeredOffset = kBytes - kPageBytes + 64;
+    static_assert(64 + kMaxSlots * sizeof(uint32_t) <= kPageBytes);
     SharedCounts(SharedCounts&& other) noexcept;
     SharedCounts& operator=(SharedCounts&&) = delete;
     ~SharedCounts();
@@ -27,6 +31,9 @@ public:
     }
     // Columns in use; the master's to say, and it only ever grows.
     std::atomic<uint32_t>& slots() { return cells_[kMaxListeners * kMaxSlots]; }
+    // Connections of all listeners that were steered to a slot and have not ended: counted up by whoever
+    // steers, before they are accepted, and down by the slot, which puts it right from time to time.
+    std::atomic<uint32_t>& steered(uint32_t slot) { return cells_[kSteeredOffset / sizeof(uint32_t) + slot]; }
     // Over the first `slots` columns.
     uint64_t total(uint32_t listener, uint32_t slots) const;
 

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "daemon/base/log.h"
 #include "daemon/base/text.h"
@@ -11,6 +12,8 @@
 namespace tcpd::master {
 
 namespace {
+
+constexpr uint64_t kBalanceNs = 20'000'000, kBalanceIdleNs = 100'000'000;
 
 SupervisorSettings settings_of(const CrewOutfit& outfit, const conf::Supervisor& wanted) {
     return {outfit.slots, wanted.respawn_initial, wanted.respawn_max, wanted.watchdog};
@@ -210,6 +213,7 @@ void Crew::settle() {
     const uint64_t now = monotonic_ns();
     note_ended_tables(now);
     if (now >= next_tick_ns_) tick(now);
+    if (now >= next_balance_ns_) balance(now);
     for (;;) {
         supervisor_.conclude(now);
         renew_where_needed(now);
@@ -319,6 +323,7 @@ void Crew::drop_slot(uint32_t number) {
     for (uint32_t id = 0; id < names_.size(); ++id) {
         counts_.open(id, number).store(0, std::memory_order_relaxed);
     }
+    counts_.steered(number).store(0, std::memory_order_relaxed);
     if (lost != 0) {
         log::error("slot {} is gone with worker and standby: {} connections are lost", number, lost);
     }
@@ -346,12 +351,31 @@ void Crew::kill_slot(uint32_t number) {
     if (clone != 0) ::kill(clone, SIGKILL);
 }
 
+// Where the kernel chooses at random, chance is made up for by the odds, as soon as it has done something.
+void Crew::balance(uint64_t now) {
+    next_balance_ns_ = now + kBalanceIdleNs;
+    if (outfit_.listeners->steers_by_least() || supervisor_.in_service().size() < 2) return;
+    Loads loads;
+    loads.open.resize(held_.size());
+    for (uint32_t slot = 0; slot < held_.size(); ++slot) {
+        for (uint32_t id = 0; id < names_.size(); ++id) {
+            loads.open[slot] += counts_.open(id, slot).load(std::memory_order_relaxed);
+        }
+    }
+    if (loads.open == loads_.open) return;
+    // As many as there are: fewer would overshoot where a crowd comes between two looks.
+    loads.expected = std::accumulate(loads.open.begin(), loads.open.end(), uint64_t{0});
+    loads_ = std::move(loads);
+    steer();
+    next_balance_ns_ = now + kBalanceNs;
+}
+
 void Crew::steer() {
     std::vector<uint32_t> changed;
     for (uint32_t i = 0; i < slot_generation_.size(); ++i) {
         if (next_ != 0 && slot_generation_[i] == next_) changed.push_back(i);
     }
-    auto steered = outfit_.listeners->steer(supervisor_.in_service(), changed);
+    auto steered = outfit_.listeners->steer(supervisor_.in_service(), changed, loads_);
     if (!steered) log::limited(log::Level::error, "steer", "{}", steered.error().text());
 }
 

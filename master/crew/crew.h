@@ -66,7 +66,10 @@ public:
     void reap();
     void settle();
     // When to call settle at the latest, monotonic.
-    uint64_t next_wake() const { return next_tick_ns_; }
+    uint64_t next_wake() const {
+        return outfit_.listeners->steers_by_least() ? next_tick_ns_
+                                                    : std::min(next_tick_ns_, next_balance_ns_);
+    }
 
     void drain();
     void stop();
@@ -124,6 +127,7 @@ private:
     void kill_slot(uint32_t number);
     void end_leftovers();
     void steer();
+    void balance(uint64_t now);
     void report_exposed(const Action& action);
     void fail_start(uint32_t number);
     void dismiss(uint32_t number, Duration limit);
@@ -184,6 +188,8 @@ private:
     std::vector<std::string> last_failure_;        // by slot, in words
     RetiredTotals retired_;
     DrainOrder drain_order_;
+    Loads loads_;  // as of the last look
+    uint64_t next_balance_ns_ = 0;
     uint64_t next_tick_ns_ = 0;
 };
 

@@ -243,7 +243,9 @@ void Listeners::save(MasterState& state) const {
                            .sockets = {},
                            .group_slots = opened.group.slots(),
                            .file = {opened.file.path, opened.file.device, opened.file.inode},
-                           .passed = opened.passed};
+                           .passed = opened.passed,
+                           .steered_sockets = opened.group.least().sockets_fd(),
+                           .steered_choice = opened.group.least().choice_fd()};
         for (const UniqueFd& socket : opened.sockets) saved.sockets.push_back(socket.get());
         state.addresses.push_back(std::move(saved));
     }
@@ -272,6 +274,8 @@ Result<Listeners> Listeners::take_over(const MasterState& state, const conf::Con
                                 .file = {saved.file.path, saved.file.device, saved.file.inode},
                                 .id = saved.id};
         for (const int fd : saved.sockets) opened.sockets.emplace_back(fd);
+        opened.group.least() =
+            LeastConnections(UniqueFd(saved.steered_sockets), UniqueFd(saved.steered_choice));
         for (const uint32_t slot : saved.group_slots) {
             if (slot < opened.sockets.size()) opened.group.add(slot, opened.sockets[slot].get());
         }
@@ -310,14 +314,25 @@ std::vector<int> Listeners::sockets_of(uint32_t slot, Side side) const {
     return sockets;
 }
 
+Result<void> Listeners::steer_group(SteeredGroup& group, const std::vector<uint32_t>& slots,
+                                    const Loads& loads) {
+    if (counts_map_ >= 0) {
+        auto done = group.steer_to_least(slots, counts_map_);
+        if (done) return done;
+        log::warn("{}; connections are spread at random from now on", done.error().text());
+        counts_map_ = -1;
+    }
+    return group.steer_at_random(slots, loads);
+}
+
 // What is new is accepted from by those that have changed already, what is leaving by those that have not.
-Result<void> Listeners::steer(const std::vector<uint32_t>& slots,
-                              const std::vector<uint32_t>& changed) const {
+Result<void> Listeners::steer(const std::vector<uint32_t>& slots, const std::vector<uint32_t>& changed,
+                              const Loads& loads) {
     std::vector<uint32_t> renewed, left;
     for (const uint32_t slot : slots) (contains(changed, slot) ? renewed : left).push_back(slot);
-    for (const ListeningAddress& opened : addresses_) {
+    for (ListeningAddress& opened : addresses_) {
         const std::vector<uint32_t>& to = opened.is_new ? renewed : opened.is_leaving ? left : slots;
-        if (auto done = opened.group.steer(to); !done) return done;
+        if (auto done = steer_group(opened.group, to, loads); !done) return done;
     }
     return {};
 }

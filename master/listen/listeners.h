@@ -68,8 +68,14 @@ public:
     // In the order of the descriptors that an image finds from slot::kFirstListenFd on.
     std::vector<slot::ListenSocket> describe_sockets(Side side) const;
     std::vector<int> sockets_of(uint32_t slot, Side side) const;
-    // `slots`: in service, and of those the ones that serve the prepared change already.
-    Result<void> steer(const std::vector<uint32_t>& slots, const std::vector<uint32_t>& changed) const;
+    // `slots`: in service, and of those the ones that serve the prepared change already. `loads` matter where
+    // it is not least connections that steers.
+    Result<void> steer(const std::vector<uint32_t>& slots, const std::vector<uint32_t>& changed,
+                       const Loads& loads);
+    // Steers by least connections, counted in this map (make_counts_map; borrowed); -1, as at first: at
+    // random.
+    void count_in(int counts_map) { counts_map_ = counts_map; }
+    bool steers_by_least() const { return counts_map_ >= 0; }
     // Sockets for a slot that is new, or whose own were closed; `config`: in force.
     Result<void> open_slot(uint32_t slot, const conf::Config& config);
     // Once no image of the slot has them.
@@ -96,11 +102,13 @@ private:
     ListeningAddress* find_unclaimed(const std::string& wanted, const std::string& name);
     bool holds_port(uint16_t port) const;
     void forget_new();
+    Result<void> steer_group(SteeredGroup& group, const std::vector<uint32_t>& slots, const Loads& loads);
     bool is_given(const ListeningAddress& opened, Side side) const;
     std::vector<ListeningAddress> addresses_;
     std::vector<std::string> names_;  // of listeners in force, by index
     std::vector<uint32_t> slots_;     // that have sockets
     InheritedSockets inherited_;
+    int counts_map_ = -1;
 };
 
 }  // namespace tcpd::master

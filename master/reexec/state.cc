@@ -43,7 +43,8 @@ void fields(A& a, SavedGeneration& v) {
 
 template <typename A>
 void fields(A& a, SavedAddress& v) {
-    a(v.listener, v.index, v.id, v.wanted, v.address, v.sockets, v.group_slots, v.file, v.passed);
+    a(v.listener, v.index, v.id, v.wanted, v.address, v.sockets, v.group_slots, v.file, v.passed,
+      v.steered_sockets, v.steered_choice);
 }
 
 template <typename A>
@@ -134,6 +135,8 @@ std::vector<int> descriptors_of(const MasterState& state) {
     for (const SavedClient& client : state.clients) list.push_back(client.fd);
     for (const SavedAddress& address : state.addresses) {
         list.insert(list.end(), address.sockets.begin(), address.sockets.end());
+        list.push_back(address.steered_sockets);
+        list.push_back(address.steered_choice);
     }
     for (const SavedInherited& socket : state.inherited) list.push_back(socket.fd);
     for (const SavedGeneration& generation : state.crew.generations) {

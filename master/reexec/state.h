@@ -62,6 +62,7 @@ struct SavedAddress {
     std::vector<uint32_t> group_slots;  // in the group's order
     SavedFile file;
     int32_t passed = -1;
+    int32_t steered_sockets = -1, steered_choice = -1;  // maps
 };
 
 struct SavedInherited {

@@ -148,6 +148,7 @@ void Connections::publish_free(Connection c) {
         redo.set(&counters.sent_bytes, counters.sent_bytes + c->sent);
         counts_.open(c->listener, memory_.header().slot_number)
             .store(static_cast<uint32_t>(counters.open - 1), std::memory_order_relaxed);
+        counts_.steered(memory_.header().slot_number).fetch_sub(1, std::memory_order_relaxed);
     }
     redo.commit();
 }

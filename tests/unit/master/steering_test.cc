@@ -5,8 +5,10 @@
 
 #include <boost/test/unit_test.hpp>
 #include <map>
+#include <optional>
 
 #include "daemon/base/unique_fd.h"
+#include "daemon/slot/shared_counts.h"
 
 using namespace tcpd;
 using namespace tcpd::master;
@@ -24,7 +26,7 @@ uint32_t run(const std::vector<sock_filter>& program, uint32_t random) {
                 a = random;
                 break;
             case BPF_ALU | BPF_MOD | BPF_K: a %= step.k; break;
-            case BPF_JMP | BPF_JEQ | BPF_K: at += a == step.k ? step.jt : step.jf; break;
+            case BPF_JMP | BPF_JGE | BPF_K: at += a >= step.k ? step.jt : step.jf; break;
             case BPF_RET | BPF_K: return step.k;
             default: BOOST_FAIL("a step that no steering program has");
         }
@@ -33,8 +35,8 @@ uint32_t run(const std::vector<sock_filter>& program, uint32_t random) {
     return 0;
 }
 
-std::map<uint32_t, int> choices(const std::vector<uint32_t>& indices, uint32_t draws) {
-    const auto program = steering_program(indices);
+std::map<uint32_t, int> choices(const std::vector<Odds>& odds, uint32_t draws) {
+    const auto program = steering_program(odds);
     std::map<uint32_t, int> chosen;
     for (uint32_t random = 0; random < draws; ++random) ++chosen[run(program, random)];
     return chosen;
@@ -84,28 +86,43 @@ struct Group {
 BOOST_AUTO_TEST_SUITE(steering)
 
 BOOST_AUTO_TEST_CASE(each_index_in_service_is_drawn_equally_often) {
-    const auto chosen = choices({1, 2, 5}, 3000);
+    const auto chosen = choices({{1, 1}, {2, 1}, {5, 1}}, 3000);
     BOOST_TEST(chosen.size() == 3U);
     for (const uint32_t index : {1U, 2U, 5U}) BOOST_TEST(chosen.at(index) == 1000);
 }
 
-BOOST_AUTO_TEST_CASE(a_single_index_is_always_chosen) { BOOST_TEST(choices({3}, 100).at(3) == 100); }
+BOOST_AUTO_TEST_CASE(the_odds_are_kept) {
+    const auto chosen = choices({{4, 1}, {0, 3}, {2, 6}}, 1000);
+    BOOST_TEST(chosen.at(4) == 100);
+    BOOST_TEST(chosen.at(0) == 300);
+    BOOST_TEST(chosen.at(2) == 600);
+}
+
+BOOST_AUTO_TEST_CASE(weights_make_even_what_is_uneven) {
+    BOOST_TEST((weights({10, 30, 20}, 60) == std::vector<uint32_t>{30, 10, 20}));
+    BOOST_TEST((weights({100, 0}, 2) == std::vector<uint32_t>{1, 51}));
+    BOOST_TEST((weights({0, 0, 0}, 0) == std::vector<uint32_t>{1, 1, 1}));
+    BOOST_TEST((weights({uint64_t{1} << 40, 0}, 0) == std::vector<uint32_t>{1, 1U << 20}));
+    BOOST_TEST(weights({}, 5).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_single_index_is_always_chosen) { BOOST_TEST(choices({{3, 7}}, 100).at(3) == 100); }
 
 BOOST_AUTO_TEST_CASE(with_no_index_the_kernel_is_left_to_its_hash) {
     BOOST_TEST(choices({}, 10).at(0xFFFFFFFF) == 10);
 }
 
 BOOST_AUTO_TEST_CASE(as_many_slots_as_there_may_be_fit_a_program) {
-    std::vector<uint32_t> indices;
-    for (uint32_t i = 0; i < 256; ++i) indices.push_back(i);
-    BOOST_TEST(steering_program(indices).size() < static_cast<size_t>(BPF_MAXINSNS));
-    const auto chosen = choices(indices, 256);
+    std::vector<Odds> odds;
+    for (uint32_t i = 0; i < 256; ++i) odds.push_back({i, 1});
+    BOOST_TEST(steering_program(odds).size() < static_cast<size_t>(BPF_MAXINSNS));
+    const auto chosen = choices(odds, 256);
     BOOST_TEST(chosen.size() == 256U);
 }
 
 BOOST_AUTO_TEST_CASE(the_kernel_spreads_connections_over_a_group) {
     Group listeners;
-    BOOST_REQUIRE(listeners.group.steer({0, 1, 2, 3}));
+    BOOST_REQUIRE(listeners.group.steer_at_random({0, 1, 2, 3}, {}));
     const auto got = listeners.connect(4000);
     for (const int count : got) {
         BOOST_TEST(count > 850);
@@ -115,21 +132,87 @@ BOOST_AUTO_TEST_CASE(the_kernel_spreads_connections_over_a_group) {
 
 BOOST_AUTO_TEST_CASE(slots_out_of_service_get_nothing) {
     Group listeners;
-    BOOST_REQUIRE(listeners.group.steer({0, 1, 2, 3}));
-    BOOST_REQUIRE(listeners.group.steer({1, 3}));
+    BOOST_REQUIRE(listeners.group.steer_at_random({0, 1, 2, 3}, {}));
+    BOOST_REQUIRE(listeners.group.steer_at_random({1, 3}, {}));
     const auto got = listeners.connect(400);
     BOOST_TEST(got[0] == 0);
     BOOST_TEST(got[2] == 0);
     BOOST_TEST(got[1] + got[3] == 400);
-    BOOST_REQUIRE(listeners.group.steer({2}));
+    BOOST_REQUIRE(listeners.group.steer_at_random({2}, {}));
     BOOST_TEST(listeners.connect(100)[2] == 100);
 }
 
 BOOST_AUTO_TEST_CASE(slots_that_are_no_members_change_nothing) {
     Group listeners;
-    BOOST_REQUIRE(listeners.group.steer({2}));
-    BOOST_REQUIRE(listeners.group.steer({7, 9}));
+    BOOST_REQUIRE(listeners.group.steer_at_random({2}, {}));
+    BOOST_REQUIRE(listeners.group.steer_at_random({7, 9}, {}));
     BOOST_TEST(listeners.connect(50)[2] == 50);
+}
+
+// -- least connections: where the kernel lets us
+
+struct Counted : Group {
+    UniqueFd map;
+    std::optional<slot::SharedCounts> counts;
+
+    Counted() {
+        auto made = make_counts_map();
+        if (!made) return;
+        map = std::move(*made);
+        auto mapped = slot::SharedCounts::map(map.get());
+        BOOST_REQUIRE(mapped);
+        counts.emplace(std::move(*mapped));
+    }
+    bool is_possible() const {
+        if (!counts) BOOST_TEST_MESSAGE("not tried: no right to use BPF");
+        return counts.has_value();
+    }
+};
+
+BOOST_AUTO_TEST_CASE(the_slot_with_the_fewest_gets_the_next) {
+    Counted listeners;
+    if (!listeners.is_possible()) return;
+    BOOST_TEST(is_counts_map(listeners.map.get()));
+    listeners.counts->steered(0).store(30);
+    listeners.counts->steered(2).store(10);
+    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
+    BOOST_TEST((listeners.connect(80) == std::vector<int>{0, 30, 20, 30}));
+    BOOST_TEST((listeners.connect(40) == std::vector<int>{10, 10, 10, 10}));
+    for (uint32_t slot = 0; slot < 4; ++slot) BOOST_TEST(listeners.counts->steered(slot).load() == 40U);
+}
+
+BOOST_AUTO_TEST_CASE(a_count_below_zero_is_the_least) {
+    Counted listeners;
+    if (!listeners.is_possible()) return;
+    listeners.counts->steered(3).store(static_cast<uint32_t>(-5));
+    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
+    BOOST_TEST((listeners.connect(5) == std::vector<int>{0, 0, 0, 5}));
+}
+
+BOOST_AUTO_TEST_CASE(the_choice_changes_without_another_program) {
+    Counted listeners;
+    if (!listeners.is_possible()) return;
+    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
+    BOOST_REQUIRE(listeners.group.steer_to_least({1, 3}, listeners.map.get()));
+    BOOST_TEST((listeners.connect(20) == std::vector<int>{0, 10, 0, 10}));
+    listeners.group.remove(1);
+    listeners.sockets[1].reset();
+    BOOST_REQUIRE(listeners.group.steer_to_least({0, 2, 3}, listeners.map.get()));
+    const auto got = listeners.connect(29);
+    BOOST_TEST((got == std::vector<int>{13, 0, 13, 3}));
+}
+
+BOOST_AUTO_TEST_CASE(after_an_exec_the_same_maps_serve_another_program) {
+    Counted listeners;
+    if (!listeners.is_possible()) return;
+    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1}, listeners.map.get()));
+    const LeastConnections& before = listeners.group.least();
+    SteeredGroup after;
+    for (uint32_t slot = 0; slot < 4; ++slot) after.add(slot, listeners.sockets[slot].get());
+    after.least() =
+        LeastConnections(UniqueFd(::dup(before.sockets_fd())), UniqueFd(::dup(before.choice_fd())));
+    BOOST_REQUIRE(after.steer_to_least({2, 3}, listeners.map.get()));
+    BOOST_TEST((listeners.connect(20) == std::vector<int>{0, 0, 10, 10}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
