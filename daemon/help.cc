@@ -6,7 +6,7 @@
 #include <spdlog/version.h>
 
 #include "daemon/base/version.h"
-#include "master/reexec/program_check.h"
+#include "master/reexec/trial.h"
 
 namespace tcpd {
 

@@ -7,11 +7,18 @@
 
 #include "daemon/base/log.h"
 #include "master/master_process.h"
-#include "master/reexec/program_check.h"
 #include "master/reexec/reexec.h"
 #include "master/renewal/reload.h"
 
 namespace tcpd::master {
+
+namespace {
+
+Error nothing_served() {
+    return Error{ErrorCode::refused, "upgrade", "", 0, "nothing is served now", "reload first"};
+}
+
+}  // namespace
 
 // -- reload and upgrade
 
@@ -40,19 +47,59 @@ Result<void> MasterProcess::reload() {
     return crew_->roll_out(std::move(*change));
 }
 
-// The slots first, the master itself last: until then the old one decides, and can take everything back.
+// The slots first, the master itself last: until then the old one decides, and can take everything back. The
+// program is tried before anything moves, and the loop goes on meanwhile.
 Result<void> MasterProcess::upgrade() {
     log::info("upgrading to {}", options_.program_path);
-    if (crew_->is_resting()) {
-        return Error{ErrorCode::refused, "upgrade", "", 0, "nothing is served now", "reload first"};
-    }
-    auto program = check_program(options_.program_path, options_.config_path);
-    if (!program) return std::move(program.error());
+    if (crew_->is_resting()) return nothing_served();
+    trial_.check(options_.program_path, options_.config_path,
+                 [this](Result<UniqueFd> program) { on_checked(std::move(program)); });
+    return {};
+}
+
+void MasterProcess::on_checked(Result<UniqueFd> program) {
+    if (!program) return finish_change(program.error().text());
     next_program_ = std::move(*program);
-    if (auto tried = probe(next_program_.get(), save()); !tried) return tried;
+    next_step_ = UpgradeStep::try_first;
+}
+
+// What happens before the loop sleeps is between two renewals, with nothing half done.
+void MasterProcess::take_next_step() {
+    if (next_step_ == UpgradeStep::none && !trial_.is_busy()) return;
+    if (crew_->is_draining() || crew_->is_stopping()) {
+        next_step_ = UpgradeStep::none;
+        going_back_reason_.clear();
+        return finish_change("tcpd is about to stop");
+    }
+    if (next_step_ == UpgradeStep::none || !crew_->can_roll_out()) return;
+    take_step(std::exchange(next_step_, UpgradeStep::none));
+}
+
+void MasterProcess::take_step(UpgradeStep step) {
+    switch (step) {
+        case UpgradeStep::none: return;
+        case UpgradeStep::try_first:
+            return trial_.probe(next_program_.get(), save(), [this](const Result<void>& tried) {
+                if (!tried) return finish_change(tried.error().text());
+                next_step_ = UpgradeStep::roll_out;
+            });
+        case UpgradeStep::roll_out: return begin_roll_out();
+        case UpgradeStep::try_again:
+            return trial_.probe(next_program_.get(), save(), [this](const Result<void>& tried) {
+                if (!tried) return go_back(tried.error().text());
+                next_step_ = UpgradeStep::exec;
+            });
+        case UpgradeStep::exec: return replace_program();
+    }
+}
+
+void MasterProcess::begin_roll_out() {
+    if (crew_->is_resting()) return finish_change(nothing_served().text());
     auto change = read_change(next_program_.get(), slot::Cause::upgrade);
-    if (!change) return std::move(change.error());
-    return crew_->roll_out(std::move(*change));
+    auto begun = change ? crew_->roll_out(std::move(*change)) : Result<void>(std::move(change.error()));
+    if (begun) return;
+    const std::string why_back = std::exchange(going_back_reason_, {});
+    finish_change(why_back.empty() ? begun.error().text() : why_back);
 }
 
 Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
@@ -80,23 +127,22 @@ void MasterProcess::on_rolled_out(const std::string& reason) {
     const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
     if (!is_upgrade || !reason.empty()) return finish_change(reason);
     follow_log(crew_->config().log);
-    wants_exec_ = true;
+    next_step_ = UpgradeStep::try_again;
 }
 
 // Every slot runs the new program; the master follows, or all go back.
 void MasterProcess::replace_program() {
-    wants_exec_ = false;
-    const MasterState state = save();
-    auto tried = probe(next_program_.get(), state);
     service_->show_environment();
-    const Error failed = tried ? execute_in_place(next_program_.get(), state) : std::move(tried.error());
+    const Error failed = execute_in_place(next_program_.get(), save());
     service_->hide_environment();
-    next_program_.reset();
-    going_back_reason_ = failed.text();
-    log::error("{}; the slots go back to the program before", going_back_reason_);
-    auto change = read_change(program_.get(), slot::Cause::upgrade);
-    auto begun = change ? crew_->roll_out(std::move(*change)) : Result<void>(std::move(change.error()));
-    if (!begun) finish_change(std::exchange(going_back_reason_, {}));
+    go_back(failed.text());
+}
+
+void MasterProcess::go_back(const std::string& reason) {
+    next_program_.reset(::fcntl(program_.get(), F_DUPFD_CLOEXEC, 3));
+    going_back_reason_ = reason;
+    log::error("{}; the slots go back to the program before", reason);
+    next_step_ = UpgradeStep::roll_out;
 }
 
 // The new settings hold for the master's own lines, too.
@@ -125,6 +171,7 @@ void MasterProcess::finish_change(const std::string& reason) {
         log::error("the reload failed, the old configuration stays in force: {}", reason);
         last_failure_ = "the last reload failed: " + reason;
     }
+    trial_.abandon();
     next_program_.reset();
     service_->ready(describe_state());
     for (const RequestId id : request.askers) {

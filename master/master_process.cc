@@ -32,6 +32,7 @@ MasterProcess::MasterProcess(Options options, Loop loop, UniqueFd log_fd, uint64
       loop_(std::move(loop)),
       begun_ns_(begun_ns),
       log_fd_(std::move(log_fd)),
+      trial_(loop_.get()),
       term_(loop_.get(), this),
       quit_(loop_.get(), this),
       int_(loop_.get(), this),
@@ -168,6 +169,11 @@ void MasterProcess::report_listening() {
     }
 }
 
+void MasterProcess::on_other_death(const Death& death) {
+    if (trial_.take_death(death)) return;
+    log::debug("reaped pid {}, a stranger: {}", death.pid, death.text());
+}
+
 void MasterProcess::on_ready() {
     if (pid_file_) {
         if (auto written = pid_file_->publish(); !written) log::error("{}", written.error().text());
@@ -194,7 +200,7 @@ int MasterProcess::serve() {
 void MasterProcess::before_sleep() {
     begin_change();
     crew_->settle();
-    if (wants_exec_) replace_program();
+    take_next_step();
     if (crew_->is_resting() && crew_->is_empty()) finish_all(drain_requests_, "drained");
     if (control_) control_->forget_done();
     if (crew_->is_over()) return ev_break(loop_.get(), EVBREAK_ALL);

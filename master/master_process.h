@@ -18,6 +18,7 @@
 #include "master/master.h"
 #include "master/pid_file.h"
 #include "master/reexec/state.h"
+#include "master/reexec/trial.h"
 #include "master/renewal/change_queue.h"
 #include "master/start_up.h"
 
@@ -40,12 +41,16 @@ public:
     const conf::Config& config() const { return crew_->config(); }
     int serve();
 
+    void on_other_death(const Death& death) override;
     void on_ready() override;
     void on_start_failed(const std::string& reason) override;
     void on_rolled_out(const std::string& reason) override;
     void on_request(RequestId id, std::string_view verb) override;
 
 private:
+    // Of an upgrade; each is taken when the crew is between two renewals.
+    enum class UpgradeStep : uint8_t { none, try_first, roll_out, try_again, exec };
+
     void start_signals();
     Result<void> settle_in();
     Result<void> lock_pid_file();
@@ -74,7 +79,12 @@ private:
     void begin_change();
     Result<void> reload();
     Result<void> upgrade();
+    void on_checked(Result<UniqueFd> program);
+    void begin_roll_out();
+    void go_back(const std::string& reason);
     Result<Change> read_change(int program, slot::Cause cause);
+    void take_next_step();
+    void take_step(UpgradeStep step);
     void replace_program();
     MasterState save() const;
     void finish_change(const std::string& reason);
@@ -104,8 +114,9 @@ private:
     std::unique_ptr<Crew> crew_;
     std::vector<RequestId> stop_requests_, drain_requests_;
     ChangeQueue changes_;
-    UniqueFd next_program_;          // of the upgrade in course
-    bool wants_exec_ = false;        // every slot runs it
+    UniqueFd next_program_;  // of the upgrade in course
+    Trial trial_;
+    UpgradeStep next_step_ = UpgradeStep::none;
     std::string going_back_reason_;  // why they are on their way back from it
     std::string last_failure_;       // of the last change, for the service manager
     UniqueFd next_log_;              // of the change in course, if it has another output

@@ -72,7 +72,7 @@ void Crew::judge(const Death& death) {
     note_renewals(now);
     if (children_.find(death.pid) == nullptr) {
         const auto number = slot_of_clone(death.pid);
-        if (!number) return log::debug("reaped pid {}, a stranger: {}", death.pid, death.text());
+        if (!number) return owner_.on_other_death(death);
         HeldSlot& held = *held_[*number];
         const bool of_attempt = held.attempt() != nullptr && held.attempt_clone() == death.pid;
         const uint32_t image = of_attempt ? held.attempt()->image() : held.channel().image();

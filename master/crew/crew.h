@@ -46,6 +46,8 @@ struct SavedCrew;
 class CrewEvents {
 public:
     virtual ~CrewEvents() = default;
+    // A child that is no slot's; it is reaped right after.
+    virtual void on_other_death(const Death& death) = 0;
     virtual void on_ready() = 0;
     virtual void on_start_failed(const std::string& reason) = 0;
     // Of what `roll_out` began. Empty: the change is in force; else what was before it is.

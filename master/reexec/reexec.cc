@@ -9,13 +9,17 @@
 
 #include <cerrno>
 
-#include "master/reexec/program_check.h"
-
 namespace tcpd::master {
 
 namespace {
 
 constexpr off_t kMostBytes = 64 * 1024 * 1024;
+
+void set_kept(const std::vector<int>& descriptors, bool kept) {
+    for (const int fd : descriptors) ::fcntl(fd, F_SETFD, kept ? 0 : FD_CLOEXEC);
+}
+
+}  // namespace
 
 Result<UniqueFd> write_state(const MasterState& state) {
     const std::string bytes = encode(state);
@@ -29,12 +33,6 @@ Result<UniqueFd> write_state(const MasterState& state) {
     return fd;
 }
 
-void set_kept(const std::vector<int>& descriptors, bool kept) {
-    for (const int fd : descriptors) ::fcntl(fd, F_SETFD, kept ? 0 : FD_CLOEXEC);
-}
-
-}  // namespace
-
 void block_all_signals() {
     sigset_t all;
     ::sigfillset(&all);
@@ -45,17 +43,6 @@ void unblock_all_signals() {
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
-Result<void> probe(int program, const MasterState& state) {
-    auto fd = write_state(state);
-    if (!fd) return std::move(fd.error());
-    std::vector<int> kept = descriptors_of(state);
-    kept.push_back(fd->get());
-    auto done = ask_program(program, "have the new program take over for a try",
-                            {kProbeFlag, fmt::format("{}", fd->get())}, kept);
-    if (!done) return std::move(done.error());
-    return {};
 }
 
 Error execute_in_place(int program, const MasterState& state) {

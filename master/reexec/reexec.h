@@ -2,8 +2,9 @@
 
 // The master's exec in place: the same process, and so the same PID and children, with another program. What
 // it knows goes over in a memfd, descriptors stay open at their numbers; every signal is blocked over it, and
-// the new program unblocks them once it has set all dispositions and reaped. First a probe child runs the
-// whole start-up from a copy. If the exec fails, all is as it was. Source: execve(2) "Effect on signals".
+// the new program unblocks them once it has set all dispositions and reaped. Before that a child has done the
+// whole start-up from a copy (trial.h). If the exec fails, all is as it was. Source: execve(2) "Effect on
+// signals".
 
 #include <string>
 
@@ -15,8 +16,8 @@ namespace tcpd::master {
 inline constexpr const char* kResumeFlag = "--resume";
 inline constexpr const char* kProbeFlag = "--resume-probe";
 
-// A child has taken over from a copy of `state`, as far as it can be done twice.
-Result<void> probe(int program, const MasterState& state);
+// In a memfd.
+Result<UniqueFd> write_state(const MasterState& state);
 // Returns only if it could not be done.
 Error execute_in_place(int program, const MasterState& state);
 // What execute_in_place left.

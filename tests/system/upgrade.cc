@@ -223,6 +223,37 @@ BOOST_AUTO_TEST_CASE(a_program_that_hangs) {
     check_refused(installed, "did not end within 5 s");
 }
 
+BOOST_AUTO_TEST_CASE(while_it_hangs_the_master_does_all_else) {
+    Installed installed;
+    const TestDaemon& daemon = *installed.daemon;
+    daemon.wait_complete(2);
+    installed.install_bad("version_hangs");
+    ChildProcess asker(Start{.argv = {TCPD_BINARY, "-c", daemon.config_path(), "-s", "upgrade"}});
+    wait_for("the upgrade to begin", [&] { return daemon.count_in_err("upgrading to ") == 1; });
+    const auto image = daemon.status().slots().at(1).image;
+    kill(daemon.pids(1).standby, SIGKILL);
+    wait_for("a new pair in the place of a lost standby", [&] {
+        const Status now = daemon.status();
+        return now.slots().at(1).image > image && now.slots().at(1).standby != 0;
+    });
+    BOOST_CHECK(!asker.poll_exit().has_value());
+    BOOST_CHECK_EQUAL(asker.wait_exit(), 71);
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_does_not_wait_for_it) {
+    Installed installed;
+    TestDaemon& daemon = *installed.daemon;
+    installed.install_bad("version_hangs");
+    ChildProcess asker(Start{.argv = {TCPD_BINARY, "-c", daemon.config_path(), "-s", "upgrade"}});
+    wait_for("the upgrade to begin", [&] { return daemon.count_in_err("upgrading to ") == 1; });
+    const auto begun = SteadyClock::now();
+    daemon.send(SIGTERM);
+    BOOST_CHECK_EQUAL(daemon.wait_exit(), 0);
+    BOOST_CHECK_LT((SteadyClock::now() - begun) / 1ms, 3000);
+    BOOST_CHECK_EQUAL(daemon.count_in_err("the old program goes on: tcpd is about to stop"), 1U);
+    BOOST_CHECK_EQUAL(asker.wait_exit(), 71);
+}
+
 BOOST_AUTO_TEST_CASE(a_configuration_that_is_wrong_by_now) {
     Installed installed;
     std::ofstream(installed.daemon->config_path(), std::ios::app) << "rubbish: 1\n";

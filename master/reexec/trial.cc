@@ -1,0 +1,88 @@
+#include "master/reexec/trial.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/slot/layout.h"
+#include "master/reexec/reexec.h"
+
+namespace tcpd::master {
+
+namespace {
+
+std::string first_line(const std::string& text) {
+    return text.substr(0, std::min(text.find('\n'), text.size()));
+}
+
+Result<void> understands_us(const std::string& version, const std::string& path) {
+    if (version.find(formats_line()) != std::string::npos) return {};
+    const size_t at = version.find("formats: ");
+    const std::string has = at == std::string::npos ? "it names none" : first_line(version.substr(at));
+    return Error{
+        ErrorCode::refused,
+        "upgrade to",
+        path,
+        0,
+        fmt::format("it does not read what this tcpd writes ({}; needed is {})", has, formats_line()),
+        "upgrade by way of a version in between, or restart"};
+}
+
+}  // namespace
+
+std::string formats_line() {
+    return fmt::format("formats: slot {}, birth {}, master {}", slot::kFormat, slot::kBirthFormat,
+                       kStateFormat);
+}
+
+void Trial::ask(int program, std::string doing, std::vector<std::string> arguments,
+                const std::vector<int>& kept, Question::OnAnswer on_answer) {
+    question_ = std::make_unique<Question>(loop_, std::move(doing), on_answer);
+    auto asked = question_->ask(program, std::move(arguments), kept);
+    if (asked) return;
+    question_.reset();
+    on_answer(std::move(asked.error()));
+}
+
+void Trial::check(const std::string& path, const std::string& config_path, OnChecked on_checked) {
+    path_ = path;
+    config_path_ = config_path;
+    on_checked_ = std::move(on_checked);
+    program_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!program_) return on_checked_(system_error(errno, "open the new program", path));
+    ask(program_.get(), fmt::format("ask {} for its version", path), {"-V"}, {},
+        [this](Result<std::string> answer) { on_version(std::move(answer)); });
+}
+
+void Trial::on_version(Result<std::string> answer) {
+    if (!answer) return on_checked_(std::move(answer.error()));
+    if (auto fits = understands_us(*answer, path_); !fits) return on_checked_(std::move(fits.error()));
+    ask(program_.get(), fmt::format("have {} check the configuration", path_), {"-t", "-c", config_path_}, {},
+        [this](Result<std::string> checked) { on_config_checked(std::move(checked)); });
+}
+
+void Trial::on_config_checked(Result<std::string> answer) {
+    answer ? on_checked_(std::move(program_)) : on_checked_(std::move(answer.error()));
+}
+
+void Trial::probe(int program, const MasterState& state, OnProbed on_probed) {
+    auto copy = write_state(state);
+    if (!copy) return on_probed(std::move(copy.error()));
+    std::vector<int> kept = descriptors_of(state);
+    kept.push_back(copy->get());
+    ask(program, "have the new program take over for a try", {kProbeFlag, fmt::format("{}", copy->get())},
+        kept, [on_probed = std::move(on_probed)](Result<std::string> answer) {
+            answer ? on_probed({}) : on_probed(std::move(answer.error()));
+        });
+}
+
+bool Trial::take_death(const Death& death) {
+    if (!question_ || question_->child() != death.pid) return false;
+    const std::unique_ptr<Question> ended = std::move(question_);  // the next one may come in its place
+    ended->on_end(death);
+    return true;
+}
+
+}  // namespace tcpd::master
