@@ -1,6 +1,7 @@
 // A renewal with a death, a crash or a hang at each of its steps, on either side: the slot has one image in
 // service at each instant, and no connection loses a byte.
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/blocking_client.h"
@@ -93,9 +94,85 @@ void hang_at(const Step& step) {
     }
 }
 
+// -- one process stands still at a step while another one is killed
+
+enum class Victim : uint8_t { old_worker, old_standby, image, new_standby, master };
+constexpr const char* kVictims[] = {"old worker", "old standby", "image", "new standby", "master"};
+
+// The clone of an image is the later of the two.
+pid_t find(Victim victim, const TestDaemon& daemon, const Pids& old) {
+    std::vector<pid_t> fresh;
+    for (const pid_t pid : daemon.processes()) {
+        if (pid != daemon.master() && pid != old.worker && pid != old.standby) fresh.push_back(pid);
+    }
+    std::sort(fresh.begin(), fresh.end());
+    switch (victim) {
+        case Victim::old_worker: return old.worker;
+        case Victim::old_standby: return old.standby;
+        case Victim::image: return fresh.empty() ? 0 : fresh.front();
+        case Victim::new_standby: return fresh.size() < 2 ? 0 : fresh.back();
+        case Victim::master: return daemon.master();
+    }
+    return 0;
+}
+
+bool contains(const std::vector<pid_t>& list, pid_t pid) {
+    return std::find(list.begin(), list.end(), pid) != list.end();
+}
+
+bool is_stopped_side(const Step& step, Victim victim) {
+    const bool old_side =
+        step.point == Point::renewal_parked_not_sent || step.point == Point::renewal_half_sent;
+    return victim == (old_side ? Victim::old_worker : Victim::image);
+}
+
+void cross(const Step& step, Victim victim) {
+    BOOST_TEST_CONTEXT(fault::name_of(step.point) << ", killed: " << kVictims[static_cast<size_t>(victim)]) {
+        Slot slot(100);
+        TestDaemon& daemon = slot.daemon;
+        daemon.wait_complete(1);
+        const Pids old = daemon.pids(0);
+        slot.area.arm(step.point, Action::stop);
+        daemon.send(SIGHUP);
+        slot.peer.run_until("one to stand still", [&] { return slot.area.acted(step.point) == 1; });
+        slot.area.disarm();
+        const pid_t killed = find(victim, daemon, old);
+        const pid_t still =
+            find(is_stopped_side(step, Victim::image) ? Victim::image : Victim::old_worker, daemon, old);
+        if (killed == 0) return;  // this step has none yet
+        if (victim == Victim::master) daemon.expect_any_exit();
+        kill(killed, SIGKILL);
+        wait_for("its end", [&] { return !contains(daemon.processes(), killed); });
+        kill(still, SIGCONT);
+        if (victim != Victim::master) {
+            slot.peer.run_until(
+                "the reload to end", [&] { return slot.reloads() == 1; }, 30s);
+            return slot.check_whole();
+        }
+        slot.peer.run_bytes(1'000'000);
+        slot.peer.wind_down();
+        slot.peer.finish();
+        check_all_finished(slot.peer.results());
+        wait_for("all to end", [&] { return daemon.processes().empty(); });
+    }
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(fault_renewal)
+
+BOOST_AUTO_TEST_CASE(another_is_killed_meanwhile) {
+    for (const Step& step : kSteps) {
+        for (const Victim victim :
+             {Victim::old_worker, Victim::old_standby, Victim::image, Victim::new_standby}) {
+            if (!is_stopped_side(step, victim)) cross(step, victim);
+        }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_master_is_killed_meanwhile) {
+    for (const Step& step : kSteps) cross(step, Victim::master);
+}
 
 BOOST_AUTO_TEST_CASE(one_side_is_killed) {
     for (const Step& step : kSteps) die_at(step, Action::kill);
@@ -117,7 +194,7 @@ BOOST_AUTO_TEST_CASE(withdrawals_in_a_row_use_nothing_up) {
     Slot slot(20);
     const uint64_t before = slot.image();
     slot.area.arm(Point::renewal_received_not_committed, Action::kill, 1, 1);
-    for (size_t i = 1; i <= 30; ++i) {
+    for (size_t i = 1; i <= times(30, 200); ++i) {
         slot.daemon.send(SIGHUP);
         slot.peer.run_until("a withdrawal", [&] { return slot.reloads() == i; });
     }
