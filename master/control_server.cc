@@ -34,6 +34,17 @@ ControlClient::ControlClient(ControlServer& server, struct ev_loop* loop, Unique
     readable_.start(fd_.get());
 }
 
+SavedClient ControlClient::save() const {
+    return {id_, fd_.get(), asked_, answered_, {unsent_.begin(), unsent_.end()}};
+}
+
+void ControlClient::take_over(const SavedClient& saved) {
+    asked_ = saved.asked;
+    answered_ = saved.answered;
+    unsent_.assign(saved.unsent.begin(), saved.unsent.end());
+    flush();
+}
+
 void ControlClient::on_readable() {
     char verb[control::kMaxRequestBytes];
     const ssize_t got = ::recv(fd_.get(), verb, sizeof verb, MSG_DONTWAIT);
@@ -100,7 +111,7 @@ void ControlServer::save(MasterState& state) const {
     state.control_file = {file_.path, file_.device, file_.inode};
     state.last_request = last_id_;
     for (const auto& client : clients_) {
-        if (client->is_waiting()) state.clients.push_back({client->id(), client->fd()});
+        if (!client->is_done()) state.clients.push_back(client->save());
     }
 }
 
@@ -113,7 +124,7 @@ std::unique_ptr<ControlServer> ControlServer::take_over(struct ev_loop* loop, co
     for (const SavedClient& client : state.clients) {
         server->clients_.push_back(
             std::make_unique<ControlClient>(*server, loop, UniqueFd(client.fd), client.id));
-        server->clients_.back()->note_asked();
+        server->clients_.back()->take_over(client);
     }
     return server;
 }

@@ -32,6 +32,7 @@ public:
 
 class ControlServer;
 struct MasterState;
+struct SavedClient;
 
 // One connection, one request.
 class ControlClient {
@@ -40,9 +41,9 @@ public:
     RequestId id() const { return id_; }
     bool is_done() const { return done_; }
     int fd() const { return fd_.get(); }
-    // It has asked, before an exec of this process.
-    void note_asked() { asked_ = true; }
-    bool is_waiting() const { return asked_ && !answered_ && !done_; }
+    // Over an exec of this process.
+    SavedClient save() const;
+    void take_over(const SavedClient& saved);
     void queue(control::ReplyKind kind, std::string_view text);
     void flush();
 
@@ -64,7 +65,7 @@ public:
     static Result<std::unique_ptr<ControlServer>> open(struct ev_loop* loop, const std::string& path,
                                                        Requests& requests);
     ~ControlServer();
-    // Over an exec of this process: clients that wait for an answer keep their ids.
+    // Over an exec of this process: clients keep their ids, whether they have asked or not.
     void save(MasterState& state) const;
     static std::unique_ptr<ControlServer> take_over(struct ev_loop* loop, const MasterState& state,
                                                     Requests& requests);

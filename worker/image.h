@@ -33,10 +33,18 @@ struct Holder {
     uint64_t seat_taken_ns = 0;  // monotonic
 };
 
+// Of a renewal, monotonic.
+struct HandOverTimes {
+    uint64_t parked_ns = 0;    // the worker before has served nobody since
+    uint64_t received_ns = 0;  // the whole table is here
+    uint64_t committed_ns = 0;
+};
+
 struct Image {
     slot::Birth birth;
     slot::SlotMemory memory;
     slot::SharedCounts counts;
+    HandOverTimes hand_over;
     conf::Config config;
     std::map<int, conf::Config> former_configs;  // by bundle descriptor: of listeners that a reload removed
     struct ev_loop* loop;  // owns its epoll descriptor; whoever serves calls ev_loop_fork first

@@ -86,6 +86,7 @@ void commit(Image& image) {
     FAULT_POINT(renewal_received_not_committed);
     const auto word = ServiceWord::unpack(image.memory.master_control().word.load());
     if (word.attempt != image.birth.image || !try_replace(image, word, {word.attempt, 0})) retire();
+    image.hand_over.committed_ns = monotonic_ns();
     leave_hand_over();
     publish_holder(image);
     note_attempt_clone(image.memory.worker_control());

@@ -109,11 +109,15 @@ void Service::adopt() {
     const auto cause = renewed ? static_cast<slot::Cause>(image_.birth.cause) : slot::Cause::crash;
     Recovery(connections_, image_.counts, listeners_).adopt(first, cause);
     if (first) return;
-    const std::string how =
-        renewed ? fmt::format("image {} is in service ({})", image_.birth.image, name_of(cause))
-                : fmt::format("took the seat of pid {}", image_.holder.predecessor_pid);
-    log::info("{}: {} connections adopted in {} us", how, connections_.open_count(),
-              (monotonic_ns() - begun) / 1000);
+    const uint64_t now = monotonic_ns();
+    const std::string adopted =
+        fmt::format("{} connections adopted in {} us", connections_.open_count(), (now - begun) / 1000);
+    if (!renewed) return log::info("took the seat of pid {}: {}", image_.holder.predecessor_pid, adopted);
+    const HandOverTimes& times = image_.hand_over;
+    log::info(
+        "image {} is in service ({}): {}; they waited {} us, {} of that for the table and {} for its standby",
+        image_.birth.image, name_of(cause), adopted, (now - times.parked_ns) / 1000,
+        (times.received_ns - times.parked_ns) / 1000, (times.committed_ns - times.received_ns) / 1000);
 }
 
 void Service::run() {

@@ -54,7 +54,7 @@ void fields(A& a, SavedInherited& v) {
 
 template <typename A>
 void fields(A& a, SavedClient& v) {
-    a(v.id, v.fd);
+    a(v.id, v.fd, v.asked, v.answered, v.unsent);
 }
 
 template <typename A>

@@ -73,6 +73,8 @@ struct SavedInherited {
 struct SavedClient {
     uint64_t id = 0;
     int32_t fd = -1;
+    bool asked = false, answered = false;
+    std::vector<std::string> unsent;
 };
 
 struct SavedCrew {

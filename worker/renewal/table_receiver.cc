@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
 namespace tcpd::worker {
@@ -99,6 +100,7 @@ TableReceiver::End TableReceiver::receive_all(const HandOverWatch& watch) {
         const size_t count = std::min(kMostAtOnce, numbers_.size() - at);
         if (const End end = receive_batch(watch, at, count)) return end;
     }
+    image_.hand_over.received_ns = monotonic_ns();
     return std::nullopt;
 }
 
@@ -110,6 +112,7 @@ TableReceiver::End TableReceiver::receive_head(const HandOverWatch& watch) {
     const UniqueFd poller(landed[0]);
     if (::dup3(poller.get(), image_.poller_fd, O_CLOEXEC) < 0) return HandOverEnd::descriptors;
     numbers_ = connection_numbers(image_.memory);
+    image_.hand_over.parked_ns = head.parked_ns;
     if (head.magic != kTableMagic || head.records != numbers_.size()) return HandOverEnd::bad_table;
     if (!numbers_.empty() && numbers_.front() < slot::kFirstListenFd) return HandOverEnd::bad_table;
     return std::nullopt;

@@ -80,8 +80,9 @@ TableSender::End TableSender::send(const void* bytes, size_t length, const int32
 
 TableSender::End TableSender::send_all() {
     FAULT_POINT(renewal_parked_not_sent);
+    const uint64_t parked_ns = monotonic_ns();
     const std::vector<int32_t> numbers = connection_numbers(image_.memory);
-    const TableHead head{.records = static_cast<uint32_t>(numbers.size())};
+    const TableHead head{.records = static_cast<uint32_t>(numbers.size()), .parked_ns = parked_ns};
     const int32_t poller = image_.poller_fd;
     if (const End end = send(&head, sizeof head, &poller, 1)) return end;
     for (size_t at = 0; at < numbers.size(); at += kMostAtOnce) {

@@ -18,12 +18,13 @@
 
 namespace tcpd::worker {
 
-inline constexpr uint32_t kTableMagic = 0x54435454;  // "TCTT"
+inline constexpr uint32_t kTableMagic = 0x55435454;  // "TTCU"
 inline constexpr size_t kMostAtOnce = 253;           // SCM_MAX_FD
 
 struct TableHead {
     uint32_t magic = kTableMagic;
-    uint32_t records = 0;  // how many descriptors follow
+    uint32_t records = 0;    // how many descriptors follow
+    uint64_t parked_ns = 0;  // monotonic: since when the worker serves nobody
 };
 
 // The numbers of all connections of a slot, ascending. Nobody serves it while this is called.

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "daemon/base/address.h"
+#include "master/reexec/state.h"
 #include "tests/unit/master/folder.h"
 
 using namespace tcpd;
@@ -195,6 +196,26 @@ BOOST_AUTO_TEST_CASE(a_stale_socket_is_replaced_and_its_file_ends_with_the_serve
     Client client(office.path);
     office.server->finish(office.receive(client, "status"), "new");
     BOOST_TEST(client.read().value() == "knew");
+}
+
+// Connected, asked, answered as far as the socket took it: each goes on after an exec of the process.
+BOOST_AUTO_TEST_CASE(clients_go_over_an_exec_in_any_state) {
+    Office office;
+    Client silent(office.path), waiting(office.path);
+    const RequestId id = office.receive(waiting, "reload");
+    MasterState state;
+    office.server->save(state);
+    BOOST_REQUIRE(state.clients.size() == 2U);
+    state.control_fd = ::dup(state.control_fd);
+    for (SavedClient& client : state.clients) client.fd = ::dup(client.fd);
+    office.server = ControlServer::take_over(office.loop, state, office);
+    office.server->finish(id, "reloaded");
+    BOOST_TEST(waiting.read().value() ==
+               static_cast<char>(control::ReplyKind::done) + std::string("reloaded"));
+    const RequestId later = office.receive(silent, "status");
+    BOOST_TEST(later != id);
+    office.server->finish(later, "");
+    BOOST_TEST(silent.read().has_value());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
