@@ -111,8 +111,11 @@ void open_wake_descriptor(struct ev_loop* loop) {
     ::ev_async_stop(loop, &first);
 }
 
+// poll(2), for the few descriptors that libev watches: our own epoll set has the connections. Set into
+// another one, the kernel would walk all its members for each process that takes the seat (epoll_ctl(2),
+// ELOOP).
 struct ev_loop* make_loop() {
-    struct ev_loop* loop = ::ev_loop_new(unsigned{EVFLAG_NOENV} | unsigned{EVBACKEND_EPOLL});
+    struct ev_loop* loop = ::ev_loop_new(unsigned{EVFLAG_NOENV} | unsigned{EVBACKEND_POLL});
     if (loop == nullptr) give_up(system_error(errno, "make an event loop"));
     open_wake_descriptor(loop);
     return loop;
@@ -170,6 +173,7 @@ void run_image() {
     image.poller_fd = table.poller_fd;
     image.first_connection_fd = table.first_connection_fd;
     log::info("sandbox: {}", enter_sandbox());
+    image.memory.map_ahead(image.memory.worker_control().high_fd.load(std::memory_order_relaxed));
     need(slot::send_message(slot::kControlFd, {slot::MessageType::started}));
     if (image.birth.is_renewal()) take_over_table(image);
     live(image);

@@ -47,7 +47,7 @@ struct Image {
     HandOverTimes hand_over;
     conf::Config config;
     std::map<int, conf::Config> former_configs;  // by bundle descriptor: of listeners that a reload removed
-    struct ev_loop* loop;  // owns its epoll descriptor; whoever serves calls ev_loop_fork first
+    struct ev_loop* loop;  // whoever serves calls ev_loop_fork first: its wake-up descriptor is opened anew
     Seat seat;
     int poller_fd = -1;            // our own epoll set (worker/net/poller.h)
     int first_connection_fd = -1;  // every descriptor below is pristine; from it on they belong to records

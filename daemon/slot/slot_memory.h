@@ -39,6 +39,9 @@ public:
     LogRing& log_ring() { return *at<LogRing>(offsets_.log_ring); }
     Record* records() { return at<Record>(offsets_.records); }
     uint32_t record_count() const { return record_count_; }
+    // Has the kernel map the first `count` of them now rather than one page after the other when they are
+    // used.
+    void map_ahead(uint32_t count) const;
     ChunkLink* chunk_links() { return at<ChunkLink>(offsets_.chunk_links); }
     char* small_chunks() { return at<char>(offsets_.small_chunks); }
     char* large_chunks() { return at<char>(offsets_.large_chunks); }

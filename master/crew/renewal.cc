@@ -28,6 +28,12 @@ bool is_fault(const Death& death) {
     }
 }
 
+// The image only saw that the worker before it was gone, or that somebody took everything back. If that
+// worker died, its death may not have been reaped yet.
+bool is_of_the_other_side(slot::HandOverEnd end) {
+    return end == slot::HandOverEnd::withdrawn || end == slot::HandOverEnd::peer_gone;
+}
+
 }  // namespace
 
 // -- what happened
@@ -36,11 +42,11 @@ void Crew::on_message_of_attempt(Channel& channel, const slot::Message& message)
     const uint64_t now = monotonic_ns();
     switch (message.type) {
         case slot::MessageType::started: return roll_out_.on_started(channel.slot(), now);
-        case slot::MessageType::refused_table:
-            return roll_out_.on_over(
-                channel.slot(),
-                fmt::format("its new image refused: {}", name_of(static_cast<slot::HandOverEnd>(message.b))),
-                false, now);
+        case slot::MessageType::refused_table: {
+            const auto end = static_cast<slot::HandOverEnd>(message.b);
+            return roll_out_.on_over(channel.slot(), fmt::format("its new image refused: {}", name_of(end)),
+                                     is_of_the_other_side(end), now);
+        }
         default:
             log::limited(log::Level::error, "attempt message",
                          "slot {}: an image that is not in service sent a message of type {}", channel.slot(),
