@@ -101,11 +101,14 @@ bool is_running(pid_t pid) {
 
 size_t descriptors_of(pid_t pid) { return names_in(fmt::format("/proc/{}/fd", pid)).size(); }
 
+// Its share of the program's own pages depends on who else runs it.
 uint64_t pss_bytes_of(pid_t pid) {
+    uint64_t kib = 0;
     for (const std::string& line : lines_of(read_text(fmt::format("/proc/{}/smaps_rollup", pid)))) {
-        if (line.starts_with("Pss:")) return std::stoull(line.substr(4)) * 1024;
+        if (line.starts_with("Pss_Anon:")) kib += std::stoull(line.substr(9));
+        if (line.starts_with("Pss_Shmem:")) kib += std::stoull(line.substr(10));
     }
-    return 0;
+    return kib * 1024;
 }
 
 size_t tasks_on_machine() {

@@ -19,7 +19,7 @@ std::string title_of(pid_t pid);                   // as ps shows it: "tcpd: wor
 char state_of(pid_t pid);                          // 'R', 'S', 'T', 'Z' ...; 0: gone
 bool is_running(pid_t pid);                        // neither gone nor a zombie
 size_t descriptors_of(pid_t pid);
-uint64_t pss_bytes_of(pid_t pid);
+uint64_t pss_bytes_of(pid_t pid);  // of anonymous and shared memory, files left out
 size_t tasks_on_machine();
 
 inline constexpr int kCloseWait = 8;  // tcp_states.h
