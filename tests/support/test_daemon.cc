@@ -179,6 +179,18 @@ void TestDaemon::kill_worker(unsigned slot, int signal_number) const {
     });
 }
 
+// By titles, which are there sooner than an answer of the master.
+void TestDaemon::kill_two_workers(unsigned slot) const {
+    Pids first, next;
+    wait_for("a worker and a standby", [&] { return (first = pids(slot)).both(); });
+    kill(first.worker, SIGKILL);
+    wait_for("the standby to succeed", [&] {
+        next = pids(slot);
+        return next.worker == first.standby && next.standby != 0;
+    });
+    kill(next.worker, SIGKILL);
+}
+
 size_t TestDaemon::descriptors(unsigned slot) const { return descriptors_of(pids(slot).worker); }
 
 uint64_t TestDaemon::pss_bytes(unsigned slot) const {

@@ -65,6 +65,9 @@ public:
 
     // SIGKILL to a slot's worker, or another signal; returns once the next holder has the seat and a standby.
     void kill_worker(unsigned slot, int signal_number = SIGKILL) const;
+    // SIGKILL to a slot's worker, and to the next one as soon as it has the seat and a standby: a life of
+    // less than 200 ms.
+    void kill_two_workers(unsigned slot) const;
     void send(int signal_number) const { child_->send(signal_number); }
     int wait_exit(Milliseconds limit = kPatience) { return child_->wait_exit(limit); }
     bool has_ended() { return child_->poll_exit().has_value(); }

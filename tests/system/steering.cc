@@ -102,8 +102,7 @@ BOOST_AUTO_TEST_CASE(a_slot_in_back_off_gets_none) {
         "workers: 2\nsupervisor: {respawn: {initial: 5s, max: 5s}}\n"
         "listeners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
     const Address address = daemon.address("echo");
-    daemon.kill_worker(0);
-    daemon.kill_worker(0);  // a life of less than 200 ms
+    daemon.kill_two_workers(0);
     wait_for("the back-off", [&] { return daemon.status().slots().at(0).state == "backing_off"; });
     const auto begin = SteadyClock::now();
     std::vector<std::unique_ptr<BlockingClient>> clients;
