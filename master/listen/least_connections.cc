@@ -17,7 +17,7 @@ namespace tcpd::master {
 
 namespace {
 
-constexpr const char* kHint = "it needs CAP_BPF and CAP_NET_ADMIN; without, connections are spread at random";
+constexpr const char* kHint = "it needs CAP_BPF and CAP_NET_ADMIN";
 
 // The one value of the map that the program reads.
 struct Choice {
