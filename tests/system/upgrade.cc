@@ -132,8 +132,10 @@ BOOST_AUTO_TEST_CASE(nothing_stays_behind) {
     const size_t files = open_files(), slots = daemon.descriptors(0) + daemon.descriptors(1);
     for (int i = 0; i < 5; ++i) BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
     wait_for("the old ones to be gone", [&] { return daemon.processes().size() == 5; });
-    BOOST_CHECK_EQUAL(open_files(), files);
-    BOOST_CHECK_EQUAL(daemon.descriptors(0) + daemon.descriptors(1), slots);
+    // Either count may hold the request's own socket for a moment more; five upgrades would leave five.
+    wait_for("no more files than before", [&] { return open_files() <= files; });
+    wait_for("no more descriptors than before",
+             [&] { return daemon.descriptors(0) + daemon.descriptors(1) <= slots; });
 }
 
 BOOST_AUTO_TEST_CASE(supervision_goes_on) {
