@@ -55,6 +55,33 @@ struct UnixSocket {
     bool operator==(const UnixSocket&) const = default;
 };
 
+enum class FramingKind : uint8_t { raw, line, tcpd, length, delimiter, fixed };
+enum class ByteOrder : uint8_t { big, little };
+enum class LengthCounts : uint8_t { payload, from_itself, whole_frame };
+
+// How a stream is cut into frames. Offsets are from a frame's first byte; what does not belong to the kind is
+// as it is here.
+struct Framing {
+    std::string name;  // of a declared one; "raw", "line", "tcpd" of those built in
+    FramingKind kind = FramingKind::raw;
+    unsigned magic_offset = 0;
+    std::string magic;  // bytes, at most 16; empty: none
+    unsigned type_offset = 0;
+    unsigned type_bytes = 0;  // 1 to 4; 0: frames have no type
+    ByteOrder type_order = ByteOrder::big;
+    unsigned length_offset = 0;
+    bool length_is_varint = false;         // LEB128, at most 5 bytes
+    std::optional<unsigned> length_bytes;  // 1, 2, 3, 4, 8; absent: varint
+    ByteOrder length_order = ByteOrder::big;
+    LengthCounts length_counts = LengthCounts::payload;
+    int length_adjust = 0;   // added to what the length says; the header ends where the length ends
+    std::string delimiter;   // bytes, 1 to 16
+    bool both_ends = false;  // it stands before the frame, too
+    uint64_t fixed_bytes = 0;
+    uint64_t max_frame_bytes = 1024 * 1024;  // after the header, adjust included; delimiters not counted
+    bool operator==(const Framing&) const = default;
+};
+
 struct ListenerTimeouts {
     Duration idle = 0s;
     Duration half_close = 30s;
@@ -109,6 +136,7 @@ struct Config {
     Drain drain;
     Log log;
     Supervisor supervisor;
+    std::vector<Framing> framings;    // declared ones
     std::vector<Listener> listeners;  // in the order of the files
     std::vector<Upstream> upstreams;
 
