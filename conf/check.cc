@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 
 #include "conf/grammar.h"
 #include "daemon/base/text.h"
@@ -97,6 +98,45 @@ void check_unix(Draft& draft, const Listener& listener, const std::string& key_p
     draft.add_problem(key_path, "this listener has no unix socket (listen: unix:PATH)");
 }
 
+constexpr const char* kBehindVarint =
+    "overlaps the length, or stands behind a varint, which has no fixed end";
+
+// What belongs to another way of cutting is not there, and what is there fits together.
+void check_framing(Draft& draft, const Framing& framing, const std::string& key_path) {
+    const auto complain = [&](const char* key, std::string message) {
+        draft.add_problem(key_path + "." + key, std::move(message));
+    };
+    const bool is_length = framing.kind == FramingKind::length;
+    for (const char* key : {"magic", "type"})
+        if (!is_length && draft.is_written(key_path + "." + key)) complain(key, "goes with length only");
+    if (framing.kind != FramingKind::delimiter && framing.both_ends)
+        complain("both_ends", "goes with delimiter only");
+    if (framing.kind == FramingKind::fixed && framing.fixed_bytes > framing.max_frame_bytes)
+        complain("fixed", fmt::format("is above max_frame ({})", format_size(framing.max_frame_bytes)));
+    if (!is_length) return;
+    constexpr std::array<unsigned, 5> kSizes{1, 2, 3, 4, 8};
+    const unsigned size = framing.length_bytes.value_or(0);
+    if (framing.length_is_varint && framing.length_bytes)
+        complain("length.size", "does not go with encoding: varint");
+    if (framing.length_is_varint && framing.length_order != ByteOrder::big)
+        complain("length.order", "does not go with encoding: varint");
+    if (!framing.length_is_varint && !framing.length_bytes)
+        complain("length.size", "is missing (1, 2, 3, 4 or 8; or encoding: varint)");
+    else if (size != 0 && std::find(kSizes.begin(), kSizes.end(), size) == kSizes.end())
+        complain("length.size", fmt::format("\"{}\" is not a size of a length (1, 2, 3, 4 or 8)", size));
+    const auto overlap = [](unsigned begin, size_t bytes, unsigned other, size_t other_bytes) {
+        return bytes != 0 && other_bytes != 0 && begin < other + other_bytes && other < begin + bytes;
+    };
+    // What stands behind a varint has no fixed place.
+    const unsigned length_size = framing.length_is_varint ? 64 : size;
+    if (overlap(framing.magic_offset, framing.magic.size(), framing.length_offset, length_size))
+        complain("magic", framing.length_is_varint ? kBehindVarint : "overlaps the length");
+    if (overlap(framing.type_offset, framing.type_bytes, framing.length_offset, length_size))
+        complain("type", framing.length_is_varint ? kBehindVarint : "overlaps the length");
+    if (overlap(framing.type_offset, framing.type_bytes, framing.magic_offset, framing.magic.size()))
+        complain("type", "overlaps the magic number");
+}
+
 void check_respawn(Draft& draft) {
     const Supervisor& supervisor = draft.config.supervisor;
     if (supervisor.respawn_initial <= supervisor.respawn_max) return;
@@ -120,6 +160,8 @@ void check_together(Draft& draft, bool is_whole) {
         check_keepalive(draft, listener.keepalive, key_path + ".keepalive");
         check_water_marks(draft, listener.limits, key_path + ".limits");
     }
+    for (const Framing& framing : draft.config.framings)
+        check_framing(draft, framing, below("framings", framing.name));
     for (const Upstream& upstream : draft.config.upstreams)
         check_keepalive(draft, upstream.keepalive, below("upstreams", upstream.name) + ".keepalive");
 }

@@ -36,22 +36,26 @@ private:
     }
 
     void print_section(const Row& row, std::string_view key, size_t depth, const Target& target) {
-        if (row.path == "listeners.NAME.unix" && !has_unix_keys(*target.listener)) return;
+        const auto& section = std::get<Section>(row.kind);
+        if (section.is_there != nullptr && !section.is_there(target)) return;
         print_line(depth, fmt::format("{}:", key), row.about);
         print_below(row.path, depth + 1, target);
     }
 
     void print_names(const Row& row, size_t depth) {
-        const bool is_listeners = row.path == "listeners";
-        const size_t count = is_listeners ? config_.listeners.size() : config_.upstreams.size();
-        print_line(depth, fmt::format("{}:{}", row.key(), count == 0 ? " {}" : ""), row.about);
+        if (row.path == "listeners") print_each(row, depth, config_.listeners, &Target::listener);
+        if (row.path == "upstreams") print_each(row, depth, config_.upstreams, &Target::upstream);
+        if (row.path == "framings") print_each(row, depth, config_.framings, &Target::framing);
+    }
+
+    template <typename T>
+    void print_each(const Row& row, size_t depth, std::vector<T>& all, T* Target::*member) {
+        print_line(depth, fmt::format("{}:{}", row.key(), all.empty() ? " {}" : ""), row.about);
         const Row& section = *find_key(row.path, "NAME");
-        for (size_t at = 0; at < count; ++at) {
+        for (T& one : all) {
             Target target{.config = &config_};
-            (is_listeners ? static_cast<void>(target.listener = &config_.listeners[at])
-                          : static_cast<void>(target.upstream = &config_.upstreams[at]));
-            const std::string& name = is_listeners ? target.listener->name : target.upstream->name;
-            print_section(section, yaml_name(name), depth + 1, target);
+            target.*member = &one;
+            print_section(section, yaml_name(one.name), depth + 1, target);
         }
     }
 
@@ -68,8 +72,6 @@ private:
         const std::string indented = std::string(depth * 2, ' ') + line;
         text_ += fmt::format("{:<{}}  # {}\n", indented, kCommentColumn, about);
     }
-
-    static bool has_unix_keys(const Listener& listener) { return listener.unix_socket != UnixSocket{}; }
 
     Config config_;
     std::string text_;

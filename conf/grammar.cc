@@ -19,6 +19,16 @@ constexpr std::array<std::string_view, 7> kLevels{"trace", "debug",    "info", "
                                                   "error", "critical", "off"};
 constexpr std::array<std::string_view, 2> kFormats{"text", "json"};
 constexpr std::array<std::string_view, 1> kBalances{"round_robin"};
+constexpr std::array<std::string_view, 2> kOrders{"big", "little"};
+constexpr std::array<std::string_view, 2> kEncodings{"fixed", "varint"};
+constexpr std::array<std::string_view, 3> kLengthCounts{"payload", "from_itself", "whole_frame"};
+constexpr unsigned kMaxFieldOffset = 48;  // fields lie within the first 64 bytes
+constexpr size_t kMaxPatternBytes = 16;
+
+bool has_magic(const Target& t) { return !t.framing->magic.empty(); }
+bool has_type(const Target& t) { return t.framing->type_bytes != 0; }
+bool has_length(const Target& t) { return t.framing->kind == FramingKind::length; }
+bool has_unix_keys(const Target& t) { return t.listener->unix_socket != UnixSocket{}; }
 
 constexpr Time time_limit(At<Duration> at) { return {at, 1ms, kYear, true, 1ms}; }
 // TCP_KEEPIDLE and TCP_KEEPINTVL are whole seconds, at most 32767: tcp(7), net/tcp.h.
@@ -36,7 +46,7 @@ const auto kRows = std::to_array<Row>({
      "uid and groups of the workers; absent: those of the master"},
     {"pid_file", Path{[](const Target& t) { return &t.config->pid_file; }, "", kMaxPidFileBytes},
      "holds the master's pid; absent: none, and no tcpd -s"},
-    {"include", Include{}, "a file or pattern, or a list; they add listeners and upstreams"},
+    {"include", Include{}, "a file or pattern, or a list; they add listeners, upstreams and framings"},
 
     {"drain", Section{}, "how a SIGTERM ends what is open"},
     {"drain.stop", time_limit([](const Target& t) { return &t.config->drain.stop; }),
@@ -70,6 +80,56 @@ const auto kRows = std::to_array<Row>({
      Time{[](const Target& t) { return &t.config->supervisor.watchdog; }, 100ms, 1h, true, 1ms},
      "a worker silent for so long is killed; 0: never"},
 
+    {"framings", Names{}, "how streams are cut into frames, by name; for tcpd --decode", "", true},
+    {"framings.NAME", Section{}, "one of: length, delimiter, fixed"},
+    {"framings.NAME.magic", Section{has_magic}, "bytes that every frame has at one place"},
+    {"framings.NAME.magic.offset",
+     Count{[](const Target& t) { return &t.framing->magic_offset; }, 0, kMaxFieldOffset},
+     "from the frame's first byte"},
+    {"framings.NAME.magic.bytes", Bytes{[](const Target& t) { return &t.framing->magic; }, kMaxPatternBytes},
+     "in hexadecimal", "is missing (such as \"7E7E\")"},
+    {"framings.NAME.type", Section{has_type}, "a number that says what a frame is; with length only"},
+    {"framings.NAME.type.offset",
+     Count{[](const Target& t) { return &t.framing->type_offset; }, 0, kMaxFieldOffset},
+     "from the frame's first byte; it may lie behind the length"},
+    {"framings.NAME.type.size", Count{[](const Target& t) { return &t.framing->type_bytes; }, 1, 4}, "bytes",
+     "is missing (1 to 4)"},
+    {"framings.NAME.type.order",
+     Choice{kOrders, [](const Target& t) { return static_cast<size_t>(t.framing->type_order); },
+            [](const Target& t, size_t word) { t.framing->type_order = static_cast<ByteOrder>(word); }},
+     "of its bytes"},
+    {"framings.NAME.length", Section{has_length}, "a number that says how long a frame is"},
+    {"framings.NAME.length.offset",
+     Count{[](const Target& t) { return &t.framing->length_offset; }, 0, kMaxFieldOffset},
+     "from the frame's first byte; the header ends where the length ends"},
+    {"framings.NAME.length.encoding",
+     Choice{kEncodings, [](const Target& t) { return size_t{t.framing->length_is_varint}; },
+            [](const Target& t, size_t word) { t.framing->length_is_varint = word == 1; }},
+     "fixed: size bytes; varint: LEB128, at most 5 bytes"},
+    {"framings.NAME.length.size",
+     OptionalCount{[](const Target& t) { return &t.framing->length_bytes; }, 1, 8, ""},
+     "bytes: 1, 2, 3, 4 or 8; for encoding fixed"},
+    {"framings.NAME.length.order",
+     Choice{kOrders, [](const Target& t) { return static_cast<size_t>(t.framing->length_order); },
+            [](const Target& t, size_t word) { t.framing->length_order = static_cast<ByteOrder>(word); }},
+     "of its bytes; for encoding fixed"},
+    {"framings.NAME.length.counts",
+     Choice{kLengthCounts, [](const Target& t) { return static_cast<size_t>(t.framing->length_counts); },
+            [](const Target& t, size_t word) { t.framing->length_counts = static_cast<LengthCounts>(word); }},
+     "what it counts: all behind the header; from its own first byte; the frame from its begin"},
+    {"framings.NAME.length.adjust",
+     SignedCount{[](const Target& t) { return &t.framing->length_adjust; }, -1'000'000, 1'000'000},
+     "added to it: for a trailer that it does not count"},
+    {"framings.NAME.delimiter",
+     Bytes{[](const Target& t) { return &t.framing->delimiter; }, kMaxPatternBytes},
+     "bytes, in hexadecimal, that end a frame"},
+    {"framings.NAME.both_ends", Flag{[](const Target& t) { return &t.framing->both_ends; }},
+     "with delimiter: it stands before a frame, too"},
+    {"framings.NAME.fixed", OptionalSize{[](const Target& t) { return &t.framing->fixed_bytes; }, 1, kGiB},
+     "every frame has so many bytes"},
+    {"framings.NAME.max_frame", Size{[](const Target& t) { return &t.framing->max_frame_bytes; }, 1, kGiB},
+     "most bytes after the header, adjust included; delimiters do not count"},
+
     {"listeners", Names{}, "where clients come in, by name", kNoListeners, true},
     {"listeners.NAME", Section{}, "one listener"},
     {"listeners.NAME.listen",
@@ -77,7 +137,8 @@ const auto kRows = std::to_array<Row>({
      "one address or a list: IPV4:PORT, [IPV6]:PORT, *:PORT (both), unix:PATH, systemd:NAME; port 0: any "
      "free one",
      "is missing (an address such as 127.0.0.1:7000 or unix:/run/x.sock, or a list of them)"},
-    {"listeners.NAME.unix", Section{}, "the file of a unix socket; absent: as umask and user make it"},
+    {"listeners.NAME.unix", Section{has_unix_keys},
+     "the file of a unix socket; absent: as umask and user make it"},
     {"listeners.NAME.unix.mode", Mode{[](const Target& t) { return &t.listener->unix_socket.mode; }},
      "permissions, four octal digits"},
     {"listeners.NAME.unix.owner", Account{[](const Target& t) { return &t.listener->unix_socket.owner; }},

@@ -17,7 +17,7 @@
 
 namespace tcpd::conf {
 
-inline constexpr size_t kMaxNames = 256;  // listeners, and upstreams: slot memory numbers them
+inline constexpr size_t kMaxNames = 256;  // of each kind: slot memory numbers them
 inline constexpr size_t kMaxNameBytes = 63;
 
 // What a row's accessors lead into. Only what the row's path passes through is set.
@@ -25,12 +25,16 @@ struct Target {
     Config* config = nullptr;
     Listener* listener = nullptr;
     Upstream* upstream = nullptr;
+    Framing* framing = nullptr;
 };
 template <typename T>
 using At = T* (*)(const Target&);
 
 // What a key holds. Those with a word in `instead` take that word as well.
-struct Section {};  // a map of the keys whose paths continue this one
+// A map of the keys whose paths continue this one.
+struct Section {
+    bool (*is_there)(const Target&) = nullptr;  // -T leaves it out if not; nullptr: it always is
+};
 struct Names {};    // a map of names, each with the keys below PATH.NAME
 struct Include {};  // read before all else
 struct Flag {
@@ -45,6 +49,10 @@ struct OptionalCount {
     uint64_t least, most;
     std::string_view instead;  // how it is written when it is absent
 };
+struct SignedCount {
+    At<int> at;
+    int least, most;
+};
 struct Limit {
     At<uint64_t> at;
     uint64_t most;  // 0: none
@@ -58,6 +66,16 @@ struct Time {
 struct Size {
     At<uint64_t> at;
     uint64_t least, most;
+};
+// A size that belongs to some declarations only, which begins without one.
+struct OptionalSize {
+    At<uint64_t> at;
+    uint64_t least, most;  // 0: absent
+};
+// Bytes, written as hexadecimal digits.
+struct Bytes {
+    At<std::string> at;
+    size_t most;
 };
 struct Choice {
     std::span<const std::string_view> words;  // by the enumerator's number
@@ -83,8 +101,9 @@ struct Addresses {
 struct HandlerChoice {};  // a word, or a map with one of the keys below it
 struct UpstreamName {};
 
-using Kind = std::variant<Section, Names, Include, Flag, Count, OptionalCount, Limit, Time, Size, Choice,
-                          Account, Path, Mode, Addresses, HandlerChoice, UpstreamName>;
+using Kind =
+    std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, Time, Size,
+                 OptionalSize, Bytes, Choice, Account, Path, Mode, Addresses, HandlerChoice, UpstreamName>;
 
 struct Row {
     std::string_view path;  // "listeners.NAME.timeouts.idle"

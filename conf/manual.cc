@@ -29,7 +29,15 @@ struct KindPrinter {
         return fmt::format("a number from {} to {}", count.least, count.most);
     }
     std::string operator()(const OptionalCount& count) const {
-        return fmt::format("a number from {} to {}, or {}", count.least, count.most, count.instead);
+        const std::string range = fmt::format("a number from {} to {}", count.least, count.most);
+        return count.instead.empty() ? range : fmt::format("{}, or {}", range, count.instead);
+    }
+    std::string operator()(const SignedCount& count) const {
+        return fmt::format("a number from {} to {}", count.least, count.most);
+    }
+    std::string operator()(const OptionalSize&) const { return "a size"; }
+    std::string operator()(const Bytes& bytes) const {
+        return fmt::format("1 to {} bytes in hexadecimal, in quotes", bytes.most);
     }
     std::string operator()(const Limit&) const { return "a number"; }
     std::string operator()(const Time& time) const {
@@ -66,7 +74,8 @@ std::string manual_keys() {
     Config config;
     Listener listener;
     Upstream upstream;
-    const Target target{.config = &config, .listener = &listener, .upstream = &upstream};
+    Framing framing;
+    const Target target{.config = &config, .listener = &listener, .upstream = &upstream, .framing = &framing};
     std::string text;
     for (const Row& row : grammar()) {
         text += fmt::format(".TP\n\\fB{}\\fR ({}", escaped(row.path),

@@ -65,8 +65,9 @@ void FileReader::read_entry(const Entry& entry, const Target& target) {
     const Row& row = *entry.row;
     draft_.set_place(entry.key_path, place(*entry.key));
     if (is_included_ && row.parent().empty() && !row.in_included)
-        return report(*entry.key, entry.key_path,
-                      "belongs into the main file (an included one holds only listeners and upstreams)");
+        return report(
+            *entry.key, entry.key_path,
+            "belongs into the main file (an included one holds only listeners, upstreams and framings)");
     if (entry.value->kind == Node::Kind::null)
         return report(*entry.key, entry.key_path, "has no value (leave the key out, or give it one)");
     if (is_a<Names>(row)) return read_names(entry);
@@ -95,6 +96,7 @@ void FileReader::read_names(const Entry& names) {
 void FileReader::read_name(const Entry& entry, bool is_new) {
     Listener listener{.name = entry.key->text};
     Upstream upstream{.name = entry.key->text};
+    Framing framing{.name = entry.key->text};
     bound_.clear();
     proxies_.clear();
     if (is_new && draft_.is_written(entry.key_path)) {
@@ -103,16 +105,22 @@ void FileReader::read_name(const Entry& entry, bool is_new) {
                            place_text(draft_.place_of(entry.key_path))));
         is_new = false;
     }
-    read_entry(entry, {.config = &draft_.config, .listener = &listener, .upstream = &upstream});
+    read_entry(entry,
+               {.config = &draft_.config, .listener = &listener, .upstream = &upstream, .framing = &framing});
     if (!is_new) return;
-    const bool is_listener = entry.row->parent() == "listeners";
-    const size_t count = is_listener ? draft_.config.listeners.size() : draft_.config.upstreams.size();
+    Config& config = draft_.config;
+    const std::string_view kind = entry.row->parent();
+    const size_t count = kind == "listeners"   ? config.listeners.size()
+                         : kind == "upstreams" ? config.upstreams.size()
+                                               : config.framings.size();
     if (count == kMaxNames)
         return report(*entry.key, entry.key_path, fmt::format("is one too many (at most {})", kMaxNames));
-    if (is_listener)
+    if (kind == "listeners")
         keep_listener(std::move(listener));
+    else if (kind == "upstreams")
+        config.upstreams.push_back(std::move(upstream));
     else
-        draft_.config.upstreams.push_back(std::move(upstream));
+        keep_framing(std::move(framing), entry);
 }
 
 void FileReader::keep_listener(Listener listener) {
@@ -122,6 +130,22 @@ void FileReader::keep_listener(Listener listener) {
     draft_.bound.insert(draft_.bound.end(), bound_.begin(), bound_.end());
     draft_.proxies.insert(draft_.proxies.end(), proxies_.begin(), proxies_.end());
     draft_.config.listeners.push_back(std::move(listener));
+}
+
+// Of the three keys that say how it is cut there is one; a name that is built in can't be declared.
+void FileReader::keep_framing(Framing framing, const Entry& entry) {
+    const auto has = [&](const char* key) { return draft_.is_written(below(entry.key_path, key)); };
+    const int ways = has("length") + has("delimiter") + has("fixed");
+    if (ways != 1)
+        report(*entry.key, entry.key_path,
+               ways == 0 ? "does not say how frames are cut (give it length, delimiter or fixed)"
+                         : "says more than once how frames are cut (one of length, delimiter, fixed)");
+    if (framing.name == "raw" || framing.name == "line" || framing.name == "tcpd")
+        report(*entry.key, entry.key_path, "is built in (take another name)");
+    framing.kind = has("length")      ? FramingKind::length
+                   : has("delimiter") ? FramingKind::delimiter
+                                      : FramingKind::fixed;
+    draft_.config.framings.push_back(std::move(framing));
 }
 
 void FileReader::read_handler(const Entry& entry, const Target& target) {

@@ -33,6 +33,7 @@ private:
     void read_names(const Entry& names);
     void read_name(const Entry& entry, bool is_new);
     void keep_listener(Listener listener);
+    void keep_framing(Framing framing, const Entry& entry);
     void read_handler(const Entry& entry, const Target& target);
     void read_one_or_list(const Entry& entry, const Target& target);
     void read_item(const Entry& entry, const Target& target);

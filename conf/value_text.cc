@@ -40,7 +40,11 @@ struct ValuePrinter {
     }
     std::optional<std::string> operator()(const OptionalCount& count) const {
         const std::optional<unsigned> value = *count.at(target);
-        return value ? std::to_string(*value) : std::string(count.instead);
+        if (value) return std::to_string(*value);
+        return count.instead.empty() ? std::nullopt : std::optional(std::string(count.instead));
+    }
+    std::optional<std::string> operator()(const SignedCount& count) const {
+        return std::to_string(*count.at(target));
     }
     std::optional<std::string> operator()(const Limit& limit) const {
         return std::to_string(*limit.at(target));
@@ -49,6 +53,14 @@ struct ValuePrinter {
         return format_duration(*time.at(target));
     }
     std::optional<std::string> operator()(const Size& size) const { return format_size(*size.at(target)); }
+    std::optional<std::string> operator()(const OptionalSize& size) const {
+        if (*size.at(target) == 0) return {};
+        return format_size(*size.at(target));
+    }
+    std::optional<std::string> operator()(const Bytes& bytes) const {
+        if (bytes.at(target)->empty()) return {};
+        return yaml_quoted(format_hex(*bytes.at(target)));
+    }
     std::optional<std::string> operator()(const Choice& choice) const {
         return std::string(choice.words[choice.get(target)]);
     }

@@ -153,6 +153,18 @@ struct ValueReader {
         if (!complaint) *count.at(target) = static_cast<unsigned>(value);
         return complaint;
     }
+    Complaint operator()(const SignedCount& count) const {
+        const bool is_negative = text.starts_with('-');
+        const std::optional<uint64_t> number = parse_number(is_negative ? text.substr(1) : text);
+        const std::string range = fmt::format("{} to {}", count.least, count.most);
+        if (!number) return not_a_number(text, range);
+        const int64_t value = static_cast<int64_t>(std::min<uint64_t>(*number, INT32_MAX));
+        const int64_t signed_value = is_negative ? -value : value;
+        if (signed_value < count.least || signed_value > count.most)
+            return fmt::format("{} is out of range ({})", tcpd::quoted(text), range);
+        *count.at(target) = static_cast<int>(signed_value);
+        return {};
+    }
     Complaint operator()(const Limit& limit) const {
         return read_number(text, 0, limit.most, fmt::format("0 to {}", limit.most), *limit.at(target));
     }
@@ -173,6 +185,19 @@ struct ValueReader {
         if (*value < size.least || *value > size.most)
             return fmt::format("{} is out of range ({})", tcpd::quoted(text), size_range(size));
         *size.at(target) = *value;
+        return {};
+    }
+    Complaint operator()(const OptionalSize& size) const {
+        return (*this)(Size{size.at, size.least, size.most});
+    }
+    Complaint operator()(const Bytes& bytes) const {
+        std::optional<std::string> value = parse_hex(text);
+        if (!value || value->empty())
+            return fmt::format("{} is not bytes in hexadecimal (two digits each, such as \"0D0A\")",
+                               tcpd::quoted(text));
+        if (value->size() > bytes.most)
+            return fmt::format("{} is {} bytes (at most {})", tcpd::quoted(text), value->size(), bytes.most);
+        *bytes.at(target) = std::move(*value);
         return {};
     }
     Complaint operator()(const Choice& choice) const {

@@ -128,6 +128,35 @@ std::optional<uint64_t> parse_number(std::string_view text) {
     return parse_decimal(text);
 }
 
+std::optional<std::string> parse_hex(std::string_view text) {
+    const auto digit = [](char c) {
+        if (c >= '0' && c <= '9') return c - '0';
+        if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') return (c | 0x20) - 'a' + 10;
+        return -1;
+    };
+    std::string bytes;
+    for (size_t at = 0; at < text.size();) {
+        if (text[at] == ' ') {
+            ++at;
+            continue;
+        }
+        if (at + 1 == text.size() || digit(text[at]) < 0 || digit(text[at + 1]) < 0) return {};
+        bytes += static_cast<char>(digit(text[at]) * 16 + digit(text[at + 1]));
+        at += 2;
+    }
+    return bytes;
+}
+
+std::string format_hex(std::string_view bytes) {
+    constexpr std::string_view kDigits = "0123456789ABCDEF";
+    std::string text;
+    for (const unsigned char c : bytes) {
+        text += kDigits[c >> 4];
+        text += kDigits[c & 15];
+    }
+    return text;
+}
+
 std::string format_duration(Duration duration) {
     return format_with_unit(static_cast<uint64_t>(duration.count()), kDurationUnits);
 }

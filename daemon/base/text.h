@@ -20,6 +20,11 @@ std::optional<uint64_t> parse_size(std::string_view text);
 // Decimal or 0x; "010", signs and anything else: nothing.
 std::optional<uint64_t> parse_number(std::string_view text);
 
+// "7E7e", two digits a byte, spaces between bytes allowed; anything else: nothing.
+std::optional<std::string> parse_hex(std::string_view text);
+// "7E7E".
+std::string format_hex(std::string_view bytes);
+
 // The shortest exact form that the parsers above read back: 90000 ms is "90s", 65536 is "64KiB".
 std::string format_duration(Duration duration);
 std::string format_size(uint64_t bytes);

@@ -30,6 +30,8 @@ public:
                              one_of<Duration>({0ms, 100ms, 1h})};
         for (uint64_t left = random_() % 4; left > 0; --left)
             config.upstreams.push_back(upstream(config.upstreams.size()));
+        for (uint64_t left = random_() % 4; left > 0; --left)
+            config.framings.push_back(framing(config.framings.size()));
         for (uint64_t left = 1 + random_() % 4; left > 0; --left)
             config.listeners.push_back(listener(config.listeners.size(), config.upstreams.size()));
         return config;
@@ -53,6 +55,37 @@ private:
         Upstream drawn{.name = name(number), .keepalive = keepalive(), .dial_timeout = duration()};
         for (const char* text : {"[2001:db8::1]:65535", "10.0.0.1:1", "unix:/a \"b\\c"})
             if (flip() || drawn.servers.empty()) drawn.servers.push_back(*Address::parse(text, false));
+        return drawn;
+    }
+    Framing framing(size_t number) {
+        Framing drawn{
+            .name = name(number),
+            .kind = one_of<FramingKind>({FramingKind::length, FramingKind::delimiter, FramingKind::fixed})};
+        drawn.max_frame_bytes = one_of<uint64_t>({16, 65535, 1 << 30});
+        if (drawn.kind == FramingKind::fixed) drawn.fixed_bytes = one_of<uint64_t>({1, 16});
+        if (drawn.kind == FramingKind::delimiter) {
+            drawn.delimiter = one_of<std::string>({"\n", {"\0\xff", 2}, "0123456789abcdef"});
+            drawn.both_ends = flip();
+        }
+        if (drawn.kind != FramingKind::length) return drawn;
+        drawn.length_offset = 20;
+        drawn.length_is_varint = flip();
+        if (!drawn.length_is_varint) {
+            drawn.length_bytes = one_of<unsigned>({1, 2, 3, 4, 8});
+            drawn.length_order = flip() ? ByteOrder::little : ByteOrder::big;
+        }
+        drawn.length_counts = one_of<LengthCounts>(
+            {LengthCounts::payload, LengthCounts::from_itself, LengthCounts::whole_frame});
+        drawn.length_adjust = one_of<int>({0, -1'000'000, 1'000'000});
+        if (flip()) {
+            drawn.magic_offset = one_of<unsigned>({0, 4});
+            drawn.magic = one_of<std::string>({{"\0", 1}, "0123456789abcdef"});
+        }
+        if (!drawn.length_is_varint && flip()) {
+            drawn.type_offset = one_of<unsigned>({28, 48});
+            drawn.type_bytes = one_of<unsigned>({1, 4});
+            drawn.type_order = flip() ? ByteOrder::little : ByteOrder::big;
+        }
         return drawn;
     }
     Listener listener(size_t number, size_t upstreams) {
@@ -122,6 +155,7 @@ BOOST_AUTO_TEST_CASE(every_row_of_the_grammar_is_in_it) {
 workers: 1
 listeners: {a: {listen: unix:s, unix: {mode: "0600"}, handler: {proxy: u}}}
 upstreams: {u: {servers: 10.0.0.1:1}}
+framings: {f: {magic: {offset: 4, bytes: AA}, type: {offset: 5, size: 1}, length: {size: 4}}}
 )")
                                       .config);
     for (const Row& row : grammar()) {

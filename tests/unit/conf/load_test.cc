@@ -178,8 +178,8 @@ tcpd.yaml:1:35: include[2]: names the file that it stands in: an include loop
 tcpd.yaml:1:45: include[3]: needs a file or a pattern (conf.d/*.yaml), not a map
 tcpd.yaml:1:49: include[4]: is empty (a file or a pattern is needed)
 tcpd.yaml:1:53: include[5]: has a control character in it
-a.yaml:1:1: workers: belongs into the main file (an included one holds only listeners and upstreams)
-a.yaml:2:1: include: belongs into the main file (an included one holds only listeners and upstreams)
+a.yaml:1:1: workers: belongs into the main file (an included one holds only listeners, upstreams and framings)
+a.yaml:2:1: include: belongs into the main file (an included one holds only listeners, upstreams and framings)
 a.yaml:3:1: wrkers: unknown key (did you mean workers?)
 a.yaml:5:3: listeners.a: is there already, at tcpd.yaml:2:13 (an included file adds names, it replaces none)
 a.yaml:5:40: listeners.a.handler: "eco" is not known (did you mean echo?)
