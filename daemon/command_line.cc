@@ -12,11 +12,12 @@ namespace tcpd {
 namespace {
 
 // Long options without a letter of their own.
-enum LongOnly { notify_fd_option = 256, log_level_option };
+enum LongOnly { notify_fd_option = 256, log_level_option, decode_option };
 
 constexpr option kLongOptions[] = {
     {"notify-fd", required_argument, nullptr, notify_fd_option},
     {"log-level", required_argument, nullptr, log_level_option},
+    {"decode", required_argument, nullptr, decode_option},
     {"version", no_argument, nullptr, 'V'},
     {"help", no_argument, nullptr, 'h'},
     {nullptr, 0, nullptr, 0},
@@ -85,6 +86,7 @@ private:
             case 'h': return set_task(Task::show_help);
             case notify_fd_option: return take_notify_fd();
             case log_level_option: return take_log_level();
+            case decode_option: return take_framing();
             case ':': return usage(quoted(option_as_typed()) + " needs a value");
             default: return not_understood();
         }
@@ -110,7 +112,7 @@ private:
         if (mine == Task::show_help || (mine == Task::show_version && task != Task::show_help)) return {};
         bool answers = task == Task::show_help || task == Task::show_version;
         if (mine != Task::serve && mine != task && !answers)
-            return usage("-t, -T and -s exclude one another", "one at a time");
+            return usage("-t, -T, -s and --decode exclude one another", "one at a time");
         mine = task;
         return {};
     }
@@ -136,6 +138,13 @@ private:
         std::string hint = "there are: " + listed(verbs);
         if (near) hint = "did you mean " + std::string(*near) + "? " + hint;
         return usage("-s does not know " + quoted(optarg), hint);
+    }
+
+    Result<void> take_framing() {
+        if (!command_.framing.empty()) return usage("--decode is there twice", "one framing at a time");
+        if (!*optarg) return usage("--decode has an empty name", "raw, line, tcpd, or a name under framings");
+        command_.framing = optarg;
+        return set_task(Task::decode);
     }
 
     Result<void> take_notify_fd() {

@@ -21,6 +21,7 @@ enum class Task {
     check_config,  // -t
     dump_config,   // -T
     ask_master,    // -s VERB
+    decode,        // --decode FRAMING
     show_version,  // -V
     show_help,     // -h
 };
@@ -31,6 +32,7 @@ struct Command {
         kDefaultConfig;                   // absolute; symbolic links and ".." are kept as they were typed
     bool config_was_named = false;        // by -c
     std::string verb;                     // of -s
+    std::string framing;                  // of --decode
     int notify_fd = -1;                   // -1: none
     std::optional<log::Level> log_level;  // over the one in the configuration
 };

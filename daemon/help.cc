@@ -14,6 +14,7 @@ std::string help_text() {
     return R"(tcpd serves TCP from a YAML file; no connection dies with its worker.
 
   tcpd [-c FILE] [-t | -T | -s VERB] [--notify-fd N] [--log-level LEVEL]
+  tcpd --decode FRAMING [-c FILE]
 
   -c FILE            the configuration (without it: /etc/tcpd/tcpd.yaml)
   -t                 check the configuration, say all that is wrong, and exit
@@ -25,6 +26,8 @@ std::string help_text() {
                        drain    accept nothing more until a reload (as WINCH)
                        status   listeners, connections, workers
                        stop     drain and exit (as the signal TERM does)
+  --decode FRAMING   cut the bytes on standard input (or a hex dump of them) into
+                     frames: raw, line, tcpd, or one that FILE declares
   --notify-fd N      write a newline to descriptor N once ready (s6)
   --log-level LEVEL  trace, debug, info, warn, error, critical or off
   -V, --version      version, libraries, what was compiled in
@@ -33,9 +36,10 @@ std::string help_text() {
   tcpd -c echo.yaml             serve in the foreground; Ctrl-C stops it
   tcpd -t -c echo.yaml          is the file right?
   tcpd -s status -c echo.yaml   who is connected, and to which worker?
+  tcpd --decode mine -c f.yaml <dump   where do my frames begin and end?
 
-Exits with 0 fine, 64 bad usage, 69 no such tcpd runs, 71 refused by the
-system, 78 bad configuration. Examples of FILE: conf/examples in the source.
+Exits with 0 fine, 64 bad usage, 65 bytes that do not decode, 69 no such tcpd
+runs, 71 refused by the system, 78 bad configuration. Examples of FILE: conf/examples in the source.
 )";
 }
 

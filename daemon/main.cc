@@ -15,6 +15,7 @@
 #include "daemon/base/process.h"
 #include "daemon/check_config.h"
 #include "daemon/command_line.h"
+#include "daemon/decode.h"
 #include "daemon/help.h"
 #include "daemon/program_path.h"
 #include "master/master.h"
@@ -55,6 +56,7 @@ int do_task(const Command& command, std::string_view argv0) {
         case Task::check_config: return check_config(command);
         case Task::dump_config: return dump_config(command);
         case Task::ask_master: return make_request(command);
+        case Task::decode: return decode(command);
         case Task::serve: break;
     }
     return serve(command, argv0);

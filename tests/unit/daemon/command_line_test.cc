@@ -89,6 +89,9 @@ BOOST_AUTO_TEST_CASE(descriptor_and_level) {
 
 BOOST_AUTO_TEST_CASE(one_task_at_a_time) {
     BOOST_TEST(mentions(error_of({"-t", "-T"}), "exclude one another"));
+    BOOST_TEST(mentions(error_of({"-t", "--decode", "line"}), "exclude one another"));
+    BOOST_TEST(mentions(error_of({"--decode"}), "needs a value"));
+    BOOST_TEST(mentions(error_of({"--decode", ""}), "has an empty name"));
     BOOST_TEST(mentions(error_of({"-t", "-s", "stop"}), "exclude one another"));
     BOOST_TEST(mentions(error_of({"-s", "stop", "-T"}), "exclude one another"));
     BOOST_TEST(task_is({"-t", "-t"}, Task::check_config));
@@ -97,7 +100,7 @@ BOOST_AUTO_TEST_CASE(one_task_at_a_time) {
 BOOST_AUTO_TEST_CASE(options_that_do_not_exist) {
     BOOST_TEST(mentions(error_of({"-x"}), "no option \"-x\""));
     BOOST_TEST(mentions(error_of({"-tx"}), "no option \"-x\""));
-    BOOST_TEST(mentions(error_of({"--decode", "dns"}), "no option \"--decode\""));
+    BOOST_TEST(mentions(error_of({"--daemon", "x"}), "no option \"--daemon\""));
     BOOST_TEST(mentions(error_of({"--verison"}), "did you mean --version?"));
     BOOST_TEST(mentions(error_of({"--image"}), "no option \"--image\""));
 }

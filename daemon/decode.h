@@ -1,0 +1,29 @@
+#pragma once
+
+// `tcpd --decode FRAMING`: the bytes on standard input, or a hex dump of them, as frames, or where and why
+// they do not fit. Where a length does not fit, it tries what else the length could count. A process of its
+// own that ends with it. Source: tcpd(8).
+
+#include <string>
+#include <string_view>
+
+#include "conf/config.h"
+#include "daemon/command_line.h"
+
+namespace tcpd {
+
+inline constexpr int kExitData = 65;  // EX_DATAERR of sysexits.h
+
+// Prints to standard output; an exit code.
+int decode(const Command& command);
+
+// The bytes that a hex dump says (plain digits, xxd, hexdump -C, od -tx1); nothing: it is none.
+std::string read_hex_dump(std::string_view text);
+
+struct Decoded {
+    std::string text;  // lines
+    bool is_whole = false;
+};
+Decoded decode_frames(const conf::Framing& framing, std::string_view bytes);
+
+}  // namespace tcpd
