@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "conf/load.h"
-#include "conf/yaml_tree.h"
+#include "conf/yaml/yaml_tree.h"
 
 namespace tcpd::conf {
 

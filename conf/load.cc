@@ -10,7 +10,7 @@
 #include "conf/draft.h"
 #include "conf/reader.h"
 #include "conf/values.h"
-#include "conf/yaml_tree.h"
+#include "conf/yaml/yaml_tree.h"
 #include "daemon/base/text.h"
 
 namespace tcpd::conf {

@@ -10,7 +10,7 @@
 
 #include "conf/draft.h"
 #include "conf/grammar.h"
-#include "conf/yaml_tree.h"
+#include "conf/yaml/yaml_tree.h"
 
 namespace tcpd::conf {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "conf/yaml_tree.h"
+#include "conf/yaml/yaml_tree.h"
 
 namespace tcpd::conf {
 

@@ -1,4 +1,4 @@
-#include "conf/yaml_tree.h"
+#include "conf/yaml/yaml_tree.h"
 
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
@@ -7,7 +7,7 @@
 #include <sstream>
 #include <string_view>
 
-#include "conf/yaml_text.h"
+#include "conf/yaml/yaml_text.h"
 
 namespace tcpd::conf {
 

@@ -1,4 +1,4 @@
-#include "conf/yaml_text.h"
+#include "conf/yaml/yaml_text.h"
 
 #include <fmt/core.h>
 #include <yaml-cpp/exceptions.h>
