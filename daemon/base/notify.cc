@@ -21,6 +21,7 @@ namespace tcpd {
 namespace {
 
 constexpr uint64_t kReportNs = 5'000'000'000;
+constexpr size_t kMaxUnsent = 16;
 constexpr uint64_t kExtensionUs = 20'000'000;  // four reports: one may be late
 
 struct SocketName {
@@ -157,21 +158,35 @@ void ServiceManager::report(uint64_t now_ns, std::string_view status, bool takes
     if (watchdog_us_ > 0) message += "WATCHDOG=1\n";
     if (takes_long) message += "EXTEND_TIMEOUT_USEC=" + std::to_string(kExtensionUs) + "\n";
     message += status_line(status);
-    if (!message.empty()) send(message);
+    if (!message.empty() || !unsent_.empty()) {
+        if (!send_unsent() || !try_send(message)) told_status_.clear();
+    }
     next_report_ns_ = now_ns + report_interval_ns(watchdog_us_);
 }
 
-void ServiceManager::send(std::string_view message) {
+void ServiceManager::send(const std::string& message) {
     if (socket_path_.empty()) return;
+    if (!send_unsent() || !try_send(message)) unsent_.push_back(message);
+    if (unsent_.size() > kMaxUnsent) unsent_.erase(unsent_.begin());
+}
+
+bool ServiceManager::send_unsent() {
+    while (!unsent_.empty() && try_send(unsent_.front())) unsent_.erase(unsent_.begin());
+    return unsent_.empty();
+}
+
+bool ServiceManager::try_send(const std::string& message) const {
+    if (message.empty()) return true;
     UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     timeval patience{1, 0};
     setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     SocketName name = to_name(socket_path_);
     ssize_t sent = sendto(socket.get(), message.data(), message.size(), MSG_NOSIGNAL,
                           reinterpret_cast<const sockaddr*>(&name.address), name.length);
-    if (sent >= 0) return;
+    if (sent >= 0) return true;
     log::limited(log::Level::warn, "notify", "{}",
                  system_error(errno, "tell the service manager at", socket_path_).text());
+    return false;
 }
 
 }  // namespace tcpd

@@ -9,6 +9,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
@@ -37,13 +38,18 @@ public:
     bool is_there() const { return !socket_path_.empty(); }
 
 private:
-    void send(std::string_view message);
+    // What was not taken is sent again before the next message: without READY=1 a reload would never end for
+    // the service manager.
+    void send(const std::string& message);
+    bool send_unsent();
+    bool try_send(const std::string& message) const;
     std::string status_line(std::string_view status);
     std::string socket_path_;
     UniqueFd notify_fd_;
     uint64_t watchdog_us_ = 0;  // 0: it does not watch
     uint64_t next_report_ns_ = std::numeric_limits<uint64_t>::max();
     std::string told_status_;
+    std::vector<std::string> unsent_;  // in order
 };
 
 }  // namespace tcpd

@@ -169,4 +169,28 @@ BOOST_AUTO_TEST_CASE(a_descriptor_that_can_not_be_written_is_named) {
     BOOST_TEST(!ServiceManager::from_environment(reading.get()));
 }
 
+// Its queue takes a few messages (net.unix.max_dgram_qlen); one that is lost would leave it waiting for ever.
+BOOST_AUTO_TEST_CASE(what_a_busy_manager_did_not_take_it_hears_later) {
+    Manager manager(unique_name("@"));
+    Result<ServiceManager> us = ServiceManager::from_environment(-1);
+    BOOST_REQUIRE(us);
+    us->reloading("a");
+    while (true) {
+        UniqueFd other(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        memcpy(address.sun_path + 1, manager.name.data() + 1, manager.name.size() - 1);
+        const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + manager.name.size());
+        if (sendto(other.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&address), length) < 0) break;
+    }
+    us->ready("b");
+    us->report(0, "c", false);
+    BOOST_TEST(manager.receive().starts_with("RELOADING=1\n"));
+    while (manager.receive() == "x") continue;
+    us->report(0, "c", false);
+    BOOST_TEST(manager.receive() == "READY=1\nSTATUS=b\n");
+    BOOST_TEST(manager.receive() == "STATUS=c\n");
+    BOOST_TEST(manager.receive() == "nothing");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
