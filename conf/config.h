@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "daemon/base/address.h"
+#include "daemon/base/address_block.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
@@ -113,6 +114,7 @@ struct Listener {
     ListenerTimeouts timeouts;
     Keepalive keepalive;
     Limits limits;
+    std::vector<AddressBlock> allow, deny;  // of clients; allow empty: everyone; deny wins
     Handler handler;
     bool operator==(const Listener&) const = default;
 };

@@ -14,6 +14,7 @@ constexpr size_t kMaxPathBytes = 4095;    // PATH_MAX less its 0
 constexpr size_t kMaxPidFileBytes = 103;  // PATH.ctl beside it is a unix socket: 107
 constexpr size_t kMaxListenAddresses = 64;
 constexpr size_t kMaxServers = 255;
+constexpr size_t kMaxBlocks = 10'000;
 
 constexpr std::array<std::string_view, 7> kLevels{"trace", "debug",    "info", "warn",
                                                   "error", "critical", "off"};
@@ -179,6 +180,10 @@ const auto kRows = std::to_array<Row>({
     {"listeners.NAME.limits.output_low",
      water_mark([](const Target& t) { return &t.listener->limits.output_low_bytes; }),
      "unsent bytes below which reading goes on"},
+    {"listeners.NAME.allow", Blocks{[](const Target& t) { return &t.listener->allow; }, kMaxBlocks},
+     "the clients that are let in, as CIDR blocks, one or a list; empty: everyone"},
+    {"listeners.NAME.deny", Blocks{[](const Target& t) { return &t.listener->deny; }, kMaxBlocks},
+     "those that are not, whatever allow says; both are asked when a connection comes in"},
     {"listeners.NAME.handler", HandlerChoice{}, "echo, discard, or {proxy: UPSTREAM}",
      "is missing (echo, discard or {proxy: UPSTREAM})"},
     {"listeners.NAME.handler.proxy", UpstreamName{},

@@ -98,12 +98,17 @@ struct Addresses {
     bool is_listen;  // takes port 0 and *:PORT
     size_t most;
 };
+// None, one or a list.
+struct Blocks {
+    At<std::vector<AddressBlock>> at;
+    size_t most;
+};
 struct HandlerChoice {};  // a word, or a map with one of the keys below it
 struct UpstreamName {};
 
-using Kind =
-    std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, Time, Size,
-                 OptionalSize, Bytes, Choice, Account, Path, Mode, Addresses, HandlerChoice, UpstreamName>;
+using Kind = std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, Time, Size,
+                          OptionalSize, Bytes, Choice, Account, Path, Mode, Addresses, Blocks, HandlerChoice,
+                          UpstreamName>;
 
 struct Row {
     std::string_view path;  // "listeners.NAME.timeouts.idle"

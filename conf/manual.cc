@@ -56,6 +56,7 @@ struct KindPrinter {
     }
     std::string operator()(const Mode&) const { return "four octal digits in quotes"; }
     std::string operator()(const Addresses&) const { return "an address or a list"; }
+    std::string operator()(const Blocks&) const { return "a CIDR block or a list"; }
     std::string operator()(const UpstreamName&) const { return "the name of an upstream"; }
     std::string operator()(const Names&) const { return "a map of names"; }
     std::string operator()(const Section&) const { return "a map"; }

@@ -72,7 +72,8 @@ void FileReader::read_entry(const Entry& entry, const Target& target) {
         return report(*entry.key, entry.key_path, "has no value (leave the key out, or give it one)");
     if (is_a<Names>(row)) return read_names(entry);
     if (is_a<HandlerChoice>(row) && entry.value->kind == Node::Kind::map) return read_handler(entry, target);
-    if (is_a<Addresses>(row) || is_a<Include>(row)) return read_one_or_list(entry, target);
+    if (is_a<Addresses>(row) || is_a<Include>(row) || is_a<Blocks>(row))
+        return read_one_or_list(entry, target);
     if (!is_a<Section>(row)) return read_text(entry, target);
     if (is_kind(entry, Node::Kind::map, "a map of keys")) read_section(entry, target);
 }
@@ -156,10 +157,12 @@ void FileReader::read_handler(const Entry& entry, const Target& target) {
 
 void FileReader::read_one_or_list(const Entry& entry, const Target& target) {
     if (entry.value->kind != Node::Kind::list) return read_item(entry, target);
+    const Blocks* blocks = std::get_if<Blocks>(&entry.row->kind);
+    if (entry.value->children.empty() && blocks != nullptr) return;
     if (entry.value->children.empty())
         return report(*entry.value, entry.key_path, "is an empty list (at least one entry is needed)");
     const Addresses* addresses = std::get_if<Addresses>(&entry.row->kind);
-    const size_t most = addresses ? addresses->most : kMaxInclusions;
+    const size_t most = addresses ? addresses->most : blocks ? blocks->most : kMaxInclusions;
     if (entry.value->children.size() > most)
         return report(*entry.value, entry.key_path,
                       fmt::format("has {} entries (at most {})", entry.value->children.size(), most));
@@ -172,6 +175,8 @@ void FileReader::read_one_or_list(const Entry& entry, const Target& target) {
 void FileReader::read_item(const Entry& entry, const Target& target) {
     if (is_a<Include>(*entry.row))
         read_inclusion(entry);
+    else if (is_a<Blocks>(*entry.row))
+        read_text(entry, target);
     else
         read_address(entry, target);
 }

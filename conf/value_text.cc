@@ -80,6 +80,12 @@ struct ValuePrinter {
             list += (list.empty() ? "" : ", ") + yaml_quoted(address.text());
         return "[" + list + "]";
     }
+    std::optional<std::string> operator()(const Blocks& blocks) const {
+        std::string list;
+        for (const AddressBlock& block : *blocks.at(target))
+            list += (list.empty() ? "" : ", ") + yaml_quoted(block.text());
+        return "[" + list + "]";
+    }
     std::optional<std::string> operator()(const HandlerChoice&) const {
         const Handler& handler = target.listener->handler;
         if (handler.kind == HandlerKind::echo) return "echo";

@@ -247,6 +247,12 @@ struct ValueReader {
         all.insert(all.end(), parsed->begin(), parsed->end());
         return {};
     }
+    Complaint operator()(const Blocks& blocks) const {
+        Result<AddressBlock> block = AddressBlock::parse(text);
+        if (!block) return block.error().reason;
+        blocks.at(target)->push_back(*block);
+        return {};
+    }
     Complaint operator()(const HandlerChoice&) const {
         if (text == "echo" || text == "discard") {
             target.listener->handler.kind = text == "echo" ? HandlerKind::echo : HandlerKind::discard;

@@ -84,6 +84,8 @@ void Service::make_rules() {
         rules->output_high_bytes = listener.limits.output_high_bytes;
         rules->output_low_bytes = listener.limits.output_low_bytes;
         rules->connections = listener.limits.connections;
+        rules->allow = AddressSet(listener.allow);
+        rules->deny = AddressSet(listener.deny);
         rules->handler = handlers_.back().get();
         rules->counters = &image_.memory.scoreboard().listeners[rules->id];
         connections_.set_rules(rules.get());

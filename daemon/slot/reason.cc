@@ -31,6 +31,7 @@ std::string_view name_of(RefuseReason reason) {
     switch (reason) {
         case RefuseReason::connections: return "connections";
         case RefuseReason::descriptors: return "descriptors";
+        case RefuseReason::denied: return "denied";
         case RefuseReason::count: break;
     }
     return "unknown";

@@ -30,7 +30,12 @@ enum class CloseReason : uint8_t {
     count
 };
 
-enum class RefuseReason : uint8_t { connections, descriptors, count };
+enum class RefuseReason : uint8_t {
+    connections,  // limits.connections
+    descriptors,  // this process has no descriptor left for it
+    denied,       // allow and deny
+    count
+};
 
 // What an adopted or lost connection lived through, or did not.
 enum class Cause : uint8_t { crash, reload, upgrade, fault_renewal, slot_lost, count };

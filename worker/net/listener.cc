@@ -102,13 +102,28 @@ Listener::Step Listener::accept_one() {
         accept4(place_.fd, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return on_accept_error(errno);
     FAULT_POINT(accept_done_not_published);
-    if (static_cast<uint32_t>(fd) >= connections_.record_count() || is_over_limit()) {
-        close(fd);
-        ++rules_.counters->refused[static_cast<size_t>(slot::RefuseReason::connections)];
-        return Step::refused;
-    }
-    take(fd, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length));
+    const Address address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
+    if (is_denied(address.get())) return refuse(fd, slot::RefuseReason::denied, address);
+    if (static_cast<uint32_t>(fd) >= connections_.record_count() || is_over_limit())
+        return refuse(fd, slot::RefuseReason::connections, address);
+    take(fd, address);
     return Step::taken;
+}
+
+bool Listener::is_denied(const sockaddr* peer) const {
+    AddressNumber number;
+    if ((rules_.deny.is_empty() && rules_.allow.is_empty()) || !to_number(peer, &number)) return false;
+    return rules_.deny.contains(number) || (!rules_.allow.is_empty() && !rules_.allow.contains(number));
+}
+
+// A flood of these may cost less than it costs the peer: nothing is sent, and few are logged.
+Listener::Step Listener::refuse(int fd, slot::RefuseReason reason, const Address& peer) {
+    close(fd);
+    ++rules_.counters->refused[static_cast<size_t>(reason)];
+    log::limited(log::Level::warn, reason == slot::RefuseReason::denied ? "denied" : "refused",
+                 "listener \"{}\" refused a connection from {}: {}", rules_.name, peer.text(),
+                 name_of(reason));
+    return Step::refused;
 }
 
 void Listener::take(int fd, const Address& peer) {
@@ -123,7 +138,11 @@ void Listener::adopt_stray(int fd) {
     sockaddr_storage peer;
     socklen_t length = sizeof peer;
     if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) length = 0;
-    take(fd, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length));
+    const Address address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
+    if (is_denied(address.get()))
+        refuse(fd, slot::RefuseReason::denied, address);
+    else
+        take(fd, address);
     connections_.journal().publish_idle();
 }
 

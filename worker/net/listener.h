@@ -54,6 +54,8 @@ private:
     enum class Step { taken, refused, empty, paused };
     Step accept_one();
     Step on_accept_error(int error);
+    bool is_denied(const sockaddr* peer) const;
+    Step refuse(int fd, slot::RefuseReason reason, const Address& peer);
     bool is_over_limit();
     bool has_more_than_its_share();
     uint32_t slots() const;  // in use by now

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "daemon/base/address_block.h"
 #include "daemon/slot/layout.h"
 #include "worker/net/handler.h"
 
@@ -20,6 +21,7 @@ struct Rules {
     bool drain_spread = false;
     uint64_t output_high_bytes = 0, output_low_bytes = 0;
     uint64_t connections = 0;                    // over all workers; 0: no limit
+    AddressSet allow, deny;                      // allow empty: everyone
     Handler* handler = nullptr;                  // borrowed
     slot::ListenerCounters* counters = nullptr;  // in slot memory
 };

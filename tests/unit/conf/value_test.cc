@@ -56,6 +56,23 @@ BOOST_AUTO_TEST_CASE(numbers) {
     BOOST_TEST(in_listener("keepalive", "probes", "128") == "\"128\" is out of range (1 to 127)");
 }
 
+BOOST_AUTO_TEST_CASE(blocks_of_addresses) {
+    const auto allow = [](const std::string& value) {
+        return problems_in(with_listener(kFine + ", allow: " + value));
+    };
+    for (const char* fine : {"[]", "10.0.0.0/8", "[10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]"})
+        BOOST_TEST(allow(fine) == "", fine);
+    BOOST_TEST(allow("[10.0.0.0/8, 10.0.0.1/8]").find("listeners.a.allow[1]: \"10.0.0.1/8\" has bits set") !=
+               std::string::npos);
+    BOOST_TEST(allow("{}").find("listeners.a.allow: needs one value, not a map") != std::string::npos);
+    const auto loaded =
+        load_text(with_listener(kFine + ", allow: 10.0.0.0/8, deny: [10.1.0.0/16, \"::/0\"]"));
+    const auto again = load_text(tcpd::conf::dump(loaded.config));
+    BOOST_TEST(problems_of(again) == "");
+    BOOST_TEST((again.config == loaded.config));
+    BOOST_TEST(loaded.config.listeners[0].deny.size() == 2U);
+}
+
 BOOST_AUTO_TEST_CASE(durations) {
     for (const char* fine : {"0", "1ms", "500ms", "30s", "2m", "1h", "8760h"})
         BOOST_TEST(idle(fine) == "fine", fine);
