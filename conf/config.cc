@@ -1,10 +1,36 @@
 #include "conf/config.h"
 
 #include <algorithm>
+#include <array>
 
 #include "daemon/base/process.h"
 
 namespace tcpd::conf {
+
+namespace {
+
+std::array<Framing, 3> make_built_in_framings() {
+    std::array<Framing, 3> all;
+    all[0].name = "raw";
+    all[1].name = "line";
+    all[1].kind = FramingKind::line;
+    all[2].name = "tcpd";
+    all[2].kind = FramingKind::tcpd;
+    return all;
+}
+
+}  // namespace
+
+std::span<const Framing> built_in_framings() {
+    static const std::array<Framing, 3> kBuiltIn = make_built_in_framings();
+    return kBuiltIn;
+}
+
+const Framing* find_built_in_framing(std::string_view name) {
+    for (const Framing& framing : built_in_framings())
+        if (framing.name == name) return &framing;
+    return nullptr;
+}
 
 unsigned Config::worker_count() const { return workers.value_or(std::min(usable_cpus(), kMaxWorkers)); }
 

@@ -8,7 +8,9 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/base/address.h"
@@ -72,7 +74,7 @@ struct Framing {
     ByteOrder type_order = ByteOrder::big;
     unsigned length_offset = 0;
     bool length_is_varint = false;         // LEB128, at most 5 bytes
-    std::optional<unsigned> length_bytes;  // 1, 2, 3, 4, 8; absent: varint
+    std::optional<unsigned> length_bytes;  // 1, 2, 3, 4, 8; absent for a varint only
     ByteOrder length_order = ByteOrder::big;
     LengthCounts length_counts = LengthCounts::payload;
     int length_adjust = 0;   // added to what the length says; the header ends where the length ends
@@ -82,6 +84,10 @@ struct Framing {
     uint64_t max_frame_bytes = 1024 * 1024;  // after the header, adjust included; delimiters not counted
     bool operator==(const Framing&) const = default;
 };
+
+// raw, line and tcpd: names that can't be declared.
+std::span<const Framing> built_in_framings();
+const Framing* find_built_in_framing(std::string_view name);  // nullptr: it is none
 
 struct ListenerTimeouts {
     Duration idle = 0s;

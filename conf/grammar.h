@@ -31,6 +31,7 @@ template <typename T>
 using At = T* (*)(const Target&);
 
 // What a key holds. Those with a word in `instead` take that word as well.
+
 // A map of the keys whose paths continue this one.
 struct Section {
     bool (*is_there)(const Target&) = nullptr;  // -T leaves it out if not; nullptr: it always is

@@ -141,7 +141,7 @@ void FileReader::keep_framing(Framing framing, const Entry& entry) {
         report(*entry.key, entry.key_path,
                ways == 0 ? "does not say how frames are cut (give it length, delimiter or fixed)"
                          : "says more than once how frames are cut (one of length, delimiter, fixed)");
-    if (framing.name == "raw" || framing.name == "line" || framing.name == "tcpd")
+    if (find_built_in_framing(framing.name) != nullptr)
         report(*entry.key, entry.key_path, "is built in (take another name)");
     framing.kind = has("length")      ? FramingKind::length
                    : has("delimiter") ? FramingKind::delimiter

@@ -131,15 +131,16 @@ std::string other_readings(const conf::Framing& config, std::string_view bytes) 
     std::string text;
     if (config.kind != conf::FramingKind::length) return text;
     for (const auto& [counts, counts_name] : kCounts) {
+        // At the frame's begin it is the same as whole_frame.
+        if (counts == conf::LengthCounts::from_itself && config.length_offset == 0) continue;
         for (const auto& [order, order_name] : kOrders) {
+            if (config.length_is_varint && order == conf::ByteOrder::little) continue;
             conf::Framing other = config;
             other.length_counts = counts;
             other.length_order = order;
-            const bool is_told = counts == conf::LengthCounts::from_itself && config.length_offset == 0;
-            if (is_told || other == config || !fits(other, bytes)) continue;
+            if (other == config || !fits(other, bytes)) continue;
             text += fmt::format("all of it fits with length: {{counts: {}, order: {}}}\n", counts_name,
                                 order_name);
-            if (order == conf::ByteOrder::big && config.length_is_varint) break;
         }
     }
     return text;
@@ -182,7 +183,7 @@ std::string describe_break(const conf::Framing& config, std::string_view bytes, 
 }
 
 const conf::Framing* find_framing(const std::string& name, const std::optional<CheckedConfig>& config) {
-    if (const conf::Framing* built_in = Framing::find_built_in(name)) return built_in;
+    if (const conf::Framing* built_in = conf::find_built_in_framing(name)) return built_in;
     if (!config) return nullptr;
     for (const conf::Framing& framing : config->config.framings) {
         if (framing.name == name) return &framing;
@@ -191,7 +192,8 @@ const conf::Framing* find_framing(const std::string& name, const std::optional<C
 }
 
 int report_unknown(const Command& command, const std::vector<conf::Framing>& declared) {
-    std::vector<std::string_view> names{"raw", "line", "tcpd"};
+    std::vector<std::string_view> names;
+    for (const conf::Framing& framing : conf::built_in_framings()) names.push_back(framing.name);
     for (const conf::Framing& framing : declared) names.push_back(framing.name);
     const auto near = nearest(command.framing, names);
     const std::string hint = near ? fmt::format("did you mean {}?", *near)
@@ -230,7 +232,7 @@ Decoded decode_frames(const conf::Framing& config, std::string_view bytes) {
 
 int decode(const Command& command) {
     std::optional<CheckedConfig> config;
-    if (Framing::find_built_in(command.framing) == nullptr) {
+    if (conf::find_built_in_framing(command.framing) == nullptr) {
         config = read_config(command);
         if (!config) return kExitConfig;
     }

@@ -12,8 +12,6 @@
 
 namespace tcpd {
 
-inline constexpr int kExitData = 65;  // EX_DATAERR of sysexits.h
-
 // Prints to standard output; an exit code.
 int decode(const Command& command);
 

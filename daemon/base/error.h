@@ -85,6 +85,7 @@ private:
 // Exit codes of the command line (CONFIG: "exit codes").
 inline constexpr int kExitFine = 0;
 inline constexpr int kExitUsage = 64;
+inline constexpr int kExitData = 65;
 inline constexpr int kExitNoMaster = 69;
 inline constexpr int kExitSystem = 71;
 inline constexpr int kExitConfig = 78;

@@ -158,14 +158,11 @@ void ServiceManager::report(uint64_t now_ns, std::string_view status, bool takes
     if (watchdog_us_ > 0) message += "WATCHDOG=1\n";
     if (takes_long) message += "EXTEND_TIMEOUT_USEC=" + std::to_string(kExtensionUs) + "\n";
     message += status_line(status);
-    if (!message.empty() || !unsent_.empty()) {
-        if (!send_unsent() || !try_send(message)) told_status_.clear();
-    }
+    if (!send_unsent() || !try_send(message)) told_status_.clear();
     next_report_ns_ = now_ns + report_interval_ns(watchdog_us_);
 }
 
 void ServiceManager::send(const std::string& message) {
-    if (socket_path_.empty()) return;
     if (!send_unsent() || !try_send(message)) unsent_.push_back(message);
     if (unsent_.size() > kMaxUnsent) unsent_.erase(unsent_.begin());
 }
@@ -176,7 +173,7 @@ bool ServiceManager::send_unsent() {
 }
 
 bool ServiceManager::try_send(const std::string& message) const {
-    if (message.empty()) return true;
+    if (message.empty() || !is_there()) return true;
     UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     timeval patience{1, 0};
     setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);

@@ -2,6 +2,7 @@
 
 // A table of framings that has every form in it, and what it is made with.
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -11,6 +12,14 @@
 #include "worker/protocol/framing.h"
 
 namespace tcpd::test {
+
+// As a field of a header.
+inline std::string number(uint64_t value, size_t bytes, conf::ByteOrder order) {
+    std::string text;
+    for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> 8 * i);
+    if (order == conf::ByteOrder::big) std::reverse(text.begin(), text.end());
+    return text;
+}
 
 // `bytes` 0: a varint.
 inline conf::Framing length_framing(const char* name, unsigned offset, unsigned bytes,
@@ -54,7 +63,7 @@ inline conf::Framing delimiter_framing(const char* name, std::string_view delimi
 }
 
 inline conf::Framing built_in_framing(std::string_view name, uint64_t max_frame_bytes) {
-    conf::Framing framing = *worker::Framing::find_built_in(name);
+    conf::Framing framing = *conf::find_built_in_framing(name);
     framing.max_frame_bytes = max_frame_bytes;
     return framing;
 }

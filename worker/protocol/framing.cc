@@ -36,17 +36,6 @@ size_t find_difference(std::string_view header, size_t offset, std::string_view 
     return std::string_view::npos;
 }
 
-std::array<conf::Framing, 3> make_built_in() {
-    std::array<conf::Framing, 3> all;
-    all[0].name = "raw";
-    all[1].name = "line";
-    all[1].kind = FramingKind::line;
-    all[1].delimiter = "\n";
-    all[2].name = "tcpd";
-    all[2].kind = FramingKind::tcpd;
-    return all;
-}
-
 }  // namespace
 
 Framing::Framing(const conf::Framing& config) : config_(config) {
@@ -56,13 +45,6 @@ Framing::Framing(const conf::Framing& config) : config_(config) {
         if (pattern[i] == pattern[matched]) ++matched;
         fallback_[i + 1] = static_cast<uint8_t>(matched);
     }
-}
-
-const conf::Framing* Framing::find_built_in(std::string_view name) {
-    static const std::array<conf::Framing, 3> kBuiltIn = make_built_in();
-    const auto found = std::find_if(kBuiltIn.begin(), kBuiltIn.end(),
-                                    [&](const conf::Framing& framing) { return framing.name == name; });
-    return found == kBuiltIn.end() ? nullptr : &*found;
 }
 
 FrameStep Framing::feed(FrameProgress& progress, std::string_view head, std::string_view piece) const {

@@ -42,7 +42,7 @@ struct FrameProgress {
 // Magic, length and type of a frame lie within so many bytes.
 inline constexpr size_t kMaxHeaderBytes = 64;
 
-// The frame protocol: PROTOCOL in docs/protocols.md.
+// The frame protocol of tcpd: docs/protocols.md.
 inline constexpr std::string_view kTcpdMagic = "\xCA\xFE\xBA\xBE";
 inline constexpr uint8_t kTcpdVersion = 1;
 inline constexpr uint16_t kTcpdHeaderBytes = 11;
@@ -59,9 +59,6 @@ public:
     // why, and `seen_bytes` counts up to and with the first wrong byte; of a length that is not to be taken,
     // up to and with the length. A fault is found as early as the bytes allow, however they are cut.
     FrameStep feed(FrameProgress& progress, std::string_view head, std::string_view piece) const;
-
-    // Built in, or nullptr: "raw", "line", "tcpd".
-    static const conf::Framing* find_built_in(std::string_view name);
 
     const conf::Framing& config() const { return config_; }
     bool has_type() const { return config_.kind == conf::FramingKind::tcpd || config_.type_bytes != 0; }

@@ -37,7 +37,7 @@ BOOST_AUTO_TEST_CASE(dumps) {
 }
 
 BOOST_AUTO_TEST_CASE(frames) {
-    const conf::Framing& tcpd_frames = *worker::Framing::find_built_in("tcpd");
+    const conf::Framing& tcpd_frames = *conf::find_built_in_framing("tcpd");
     const Decoded two = decode_frames(tcpd_frames,
                                       "\xCA\xFE\xBA\xBE\x01\x00\x02\x00\x00\x00\x02hi"
                                       "\xCA\xFE\xBA\xBE\x01\xF0\x03\x00\x00\x00\x00"s);
@@ -46,7 +46,7 @@ BOOST_AUTO_TEST_CASE(frames) {
                "0        type 0x0002  length 2      68 69  |hi|\n"
                "13       type 0xF003  length 0      empty\n"
                "2 frames, 24 of 24 bytes\n");
-    const Decoded lines = decode_frames(*worker::Framing::find_built_in("line"), "a\r\nbc\nd");
+    const Decoded lines = decode_frames(*conf::find_built_in_framing("line"), "a\r\nbc\nd");
     BOOST_TEST(!lines.is_whole);
     BOOST_TEST(lines.text ==
                "0        length 1      61  |a|\n"
@@ -56,7 +56,7 @@ BOOST_AUTO_TEST_CASE(frames) {
 }
 
 BOOST_AUTO_TEST_CASE(where_it_breaks) {
-    const Decoded http = decode_frames(*worker::Framing::find_built_in("tcpd"), "GET / HTTP/1.1\r\n");
+    const Decoded http = decode_frames(*conf::find_built_in_framing("tcpd"), "GET / HTTP/1.1\r\n");
     BOOST_TEST(!http.is_whole);
     BOOST_TEST(mentions(http.text, "0        bad magic: 0x47 at 0 where 0xCA belongs\n"), http.text);
     BOOST_TEST(mentions(http.text, "47 45 54 20 2f 20 48 54 54 50 2f 31 2e 31 0d 0a (looks like HTTP)"),

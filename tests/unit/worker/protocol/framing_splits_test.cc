@@ -19,6 +19,7 @@ using test::cut_stream;
 using test::cut_whole;
 using test::CutFrame;
 using test::CutStream;
+using test::number;
 
 namespace {
 
@@ -27,13 +28,6 @@ using Random = std::mt19937_64;
 uint64_t below(Random& random, uint64_t end) { return random() % end; }
 
 char random_byte(Random& random) { return static_cast<char>(random()); }
-
-std::string number(uint64_t value, size_t bytes, ByteOrder order) {
-    std::string text;
-    for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> 8 * i);
-    if (order == ByteOrder::big) std::reverse(text.begin(), text.end());
-    return text;
-}
 
 // `bytes` of LEB128, with zeros at its end if the value needs fewer.
 std::string varint(uint64_t value, size_t bytes) {

@@ -17,6 +17,7 @@ using test::cut_stream;
 using test::cut_whole;
 using test::CutFrame;
 using test::CutStream;
+using test::number;
 using namespace std::string_literals;
 using namespace std::string_view_literals;
 
@@ -40,13 +41,6 @@ CutStream cut(const conf::Framing& config, std::string_view stream) {
 
 CutStream cut(std::string_view name, std::string_view stream) {
     return cut(test::framing_named(name), stream);
-}
-
-std::string number(uint64_t value, size_t bytes, ByteOrder order) {
-    std::string text;
-    for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> 8 * i);
-    if (order == ByteOrder::big) std::reverse(text.begin(), text.end());
-    return text;
 }
 
 }  // namespace
@@ -286,7 +280,7 @@ BOOST_AUTO_TEST_CASE(without_a_length_too_long_is_found_as_soon_as_the_end_can_n
 }
 
 BOOST_AUTO_TEST_CASE(raw_is_cut_where_the_pieces_are) {
-    const Framing raw(*Framing::find_built_in("raw"));
+    const Framing raw(*conf::find_built_in_framing("raw"));
     BOOST_TEST(cut_stream(raw, {"one", "\n", "three"}) ==
                whole({{0, 3, 0, 0, 0}, {3, 1, 0, 0, 0}, {4, 5, 0, 0, 0}}));
 }
@@ -307,10 +301,10 @@ BOOST_AUTO_TEST_CASE(what_is_known_of_a_frame_before_it_is_whole) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_built_in) {
-    BOOST_TEST(Framing::find_built_in("nothing") == nullptr);
-    BOOST_TEST(Framing::find_built_in("") == nullptr);
-    BOOST_TEST(Framing(*Framing::find_built_in("tcpd")).has_type());
-    BOOST_TEST(!Framing(*Framing::find_built_in("line")).has_type());
+    BOOST_TEST(conf::find_built_in_framing("nothing") == nullptr);
+    BOOST_TEST(conf::find_built_in_framing("") == nullptr);
+    BOOST_TEST(Framing(*conf::find_built_in_framing("tcpd")).has_type());
+    BOOST_TEST(!Framing(*conf::find_built_in_framing("line")).has_type());
     BOOST_TEST(Framing(test::framing_named("mqtt")).has_type());
     BOOST_TEST(!Framing(test::framing_named("dns")).has_type());
     BOOST_TEST(name_of(FrameFault::magic) == "bad magic");
