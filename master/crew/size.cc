@@ -22,6 +22,8 @@ Result<void> Crew::set_workers(unsigned wanted) {
         own_[number] = {};
         outfit_.slots = std::max(outfit_.slots, number + 1);
         counts_.slots().store(outfit_.slots, std::memory_order_relaxed);
+        outfit_.listeners->expect_slot();
+        steer();  // away from sockets that nobody accepts from yet
         auto opened = outfit_.listeners->open_slot(number, config());
         if (opened) continue;
         supervisor_.dismiss(number, 0, now);

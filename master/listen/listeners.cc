@@ -337,6 +337,10 @@ Result<void> Listeners::steer(const std::vector<uint32_t>& slots, const std::vec
     return {};
 }
 
+void Listeners::expect_slot() {
+    for (ListeningAddress& opened : addresses_) opened.group.expect_another();
+}
+
 Result<void> Listeners::open_slot(uint32_t slot, const conf::Config& config) {
     if (contains(slots_, slot)) return {};
     slots_.push_back(slot);

@@ -76,6 +76,8 @@ public:
     // random.
     void count_in(int counts_map) { counts_map_ = counts_map; }
     bool steers_by_least() const { return counts_map_ >= 0; }
+    // Ahead of open_slot and of a `steer`, so that a slot gets no connection before it serves.
+    void expect_slot();
     // Sockets for a slot that is new, or whose own were closed; `config`: in force.
     Result<void> open_slot(uint32_t slot, const conf::Config& config);
     // Once no image of the slot has them.

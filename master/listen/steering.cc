@@ -71,7 +71,7 @@ std::vector<uint32_t> SteeredGroup::slots() const {
 }
 
 bool SteeredGroup::has_choice(const std::vector<uint32_t>& slots) const {
-    return members_.size() >= 2 &&
+    return members_.size() >= (is_growing_ ? 1 : 2) &&
            std::any_of(members_.begin(), members_.end(),
                        [&](const SteeredSocket& member) { return contains(slots, member.slot); });
 }

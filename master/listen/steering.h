@@ -39,6 +39,9 @@ class SteeredGroup {
 public:
     // In the order of the listen() calls.
     void add(uint32_t slot, int fd) { members_.push_back({slot, fd}); }
+    // A group of one is steered as well from now on, so that the next member gets nothing before it is
+    // chosen.
+    void expect_another() { is_growing_ = true; }
     // Before its socket is closed for good. As in the kernel, the last one moves into its place.
     void remove(uint32_t slot);
     std::vector<uint32_t> slots() const;  // in that order
@@ -53,6 +56,7 @@ private:
     bool has_choice(const std::vector<uint32_t>& slots) const;
     std::vector<SteeredSocket> members_;
     LeastConnections least_;
+    bool is_growing_ = false;
 };
 
 }  // namespace tcpd::master

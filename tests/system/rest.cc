@@ -75,4 +75,16 @@ BOOST_AUTO_TEST_CASE(one_worker_more_one_fewer) {
     daemon.check_nothing_lost();
 }
 
+// Who was queued at a slot that goes before it ever served is lost with its sockets.
+BOOST_AUTO_TEST_CASE(a_worker_that_comes_and_goes_takes_no_client_with_it) {
+    TestDaemon daemon("workers: 1\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
+    const Address address = daemon.address("echo");
+    for (size_t i = 1; i <= 10; ++i) {
+        daemon.send(SIGTTIN);
+        daemon.send(SIGTTOU);
+        const auto has_gone = [&] { return daemon.count_in_err("slot 1 has ended") == i; };
+        while (!has_gone()) BOOST_REQUIRE(BlockingClient(address).echoes("hello"));
+    }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
