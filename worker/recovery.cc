@@ -233,19 +233,23 @@ void Recovery::resume_receiving(Connection source) {
     }
     if (taken > page_.buffer_bytes) return lose(source, CloseReason::untrusted_record);
     connections_.journal().publish_received(static_cast<uint32_t>(taken));
-    connections_.resume_received(source, static_cast<uint32_t>(taken));
+    connections_.resume_received(source);
 }
 
 void Recovery::resume_received(Connection source, uint32_t count) {
-    if (!is_buffer_sound() || count > page_.buffer_bytes) return lose(source, CloseReason::untrusted_record);
-    connections_.resume_received(source, count);
+    const bool sound = is_buffer_sound() && count == page_.received_bytes && count <= page_.buffer_bytes &&
+                       page_.handled_bytes < count;
+    if (!sound) return lose(source, CloseReason::untrusted_record);
+    connections_.resume_received(source);
 }
 
-void Recovery::resume_sending(Connection source, uint32_t received) {
+void Recovery::resume_sending(Connection source, uint32_t begun) {
     const Connection target = connections_.rules_of(source)->handler->sink_of(source);
     const bool sound = is_buffer_sound() && target && page_.send_at >= page_.buffer_at &&
                        page_.send_at + page_.send_bytes <= page_.buffer_at + page_.buffer_bytes &&
-                       received <= page_.buffer_bytes && !target.has_output();
+                       page_.received_bytes <= page_.buffer_bytes &&
+                       page_.handled_bytes <= page_.received_bytes && !target.has_output() &&
+                       connections_.journal().is_sound(begun);
     if (!sound) return lose(source, CloseReason::untrusted_record);
     if (!target.is_tcp()) return lose(source, CloseReason::unix_in_flight);
     const SocketCounts counts = count_bytes(target.fd(), target.has(slot::kEndOut), target.is_dialled());
@@ -253,8 +257,7 @@ void Recovery::resume_sending(Connection source, uint32_t received) {
     FAULT_POINT(recovery_counted_not_published);
     if (!counts.is_known) return connections_.end(target, CloseReason::peer_reset, true);
     if (sent > page_.send_bytes) return lose(source, CloseReason::untrusted_record);
-    connections_.resume_sent(source, received, target, {page_.send_at, page_.send_bytes},
-                             static_cast<uint32_t>(sent));
+    connections_.resume_sent(source, begun, target, static_cast<uint32_t>(sent));
 }
 
 void Recovery::resume_flushing(Connection target, uint32_t asked) {

@@ -44,7 +44,7 @@ private:
     void resume(slot::JournalWord word);
     void resume_receiving(Connection source);
     void resume_received(Connection source, uint32_t count);
-    void resume_sending(Connection source, uint32_t received);
+    void resume_sending(Connection source, uint32_t begun);
     void resume_flushing(Connection target, uint32_t asked);
     void adopt_strays(uint32_t listener);
     void close_strays();

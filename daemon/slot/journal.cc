@@ -27,15 +27,21 @@ bool Journal::may_change(uint64_t offset) const {
            inside(h.chunk_links_at, links * sizeof(ChunkLink)) ||
            inside(h.scoreboard_at, sizeof(Scoreboard)) ||
            inside(h.worker_control_at, sizeof(WorkerControl)) ||
-           offset == h.journal_at + offsetof(JournalPage, receive_chunk);
+           offset == h.journal_at + offsetof(JournalPage, receive_chunk) ||
+           offset == h.journal_at + offsetof(JournalPage, handled_bytes);
+}
+
+bool Journal::is_sound(uint32_t count) const {
+    if (count > kMaxRedo) return false;
+    for (uint32_t i = 0; i < count; ++i) {
+        if (!may_change(page_.redo[i].offset)) return false;
+    }
+    return true;
 }
 
 bool Journal::reapply() {
     const JournalWord found = word();
-    if (found.count > kMaxRedo) return false;
-    for (uint32_t i = 0; i < found.count; ++i) {
-        if (!may_change(page_.redo[i].offset)) return false;
-    }
+    if (!is_sound(found.count)) return false;
     apply(found.count);
     publish({});
     return true;

@@ -8,7 +8,8 @@
 //   idle       -                      0              re-arms the two in hand, advances them
 //   receiving  recv                   0              asks the kernel how much was taken from the source
 //   received   bytes are handled      bytes          hands them on as if recv had just returned
-//   sending    send of fresh bytes    bytes read     asks the kernel how much was given to the target
+//   sending    send of fresh bytes    entries        asks the kernel how much was given to the target, then
+//                                                    goes on with the redo log that was begun
 //   flushing   send of kept output    bytes asked    the same
 //   accepting  accept4                listener id    adopts descriptors that have no record
 //   dialing    socket                 0              closes descriptors that have no record, dials anew
@@ -55,11 +56,10 @@ public:
         page_.buffer_bytes = bytes;
         publish({Phase::receiving, 0});
     }
-    void publish_received(uint32_t bytes) { publish({Phase::received, bytes}); }
-    void publish_sending(uint64_t send_at, uint32_t bytes, uint32_t received_bytes) {
-        page_.send_at = send_at;
-        page_.send_bytes = bytes;
-        publish({Phase::sending, received_bytes});
+    void publish_received(uint32_t bytes) {
+        page_.received_bytes = bytes;
+        page_.handled_bytes = 0;
+        publish({Phase::received, bytes});
     }
     void publish_flushing(uint32_t bytes) { publish({Phase::flushing, bytes}); }
     void publish_accepting(uint32_t listener) { publish({Phase::accepting, listener}); }
@@ -70,11 +70,25 @@ public:
     // after it all.
     class Redo {
     public:
-        explicit Redo(Journal& journal) : journal_(journal) {}
+        // `begun`: so many entries are there already, of a predecessor.
+        explicit Redo(Journal& journal, uint32_t begun = 0) : journal_(journal), count_(begun) {}
         void set(uint64_t* field, uint64_t value) {
             RedoEntry& entry = journal_.page_.redo[count_++];
             entry.offset = journal_.memory_.offset_of(field);
             entry.value = value;
+        }
+        bool changes(const uint64_t* field) const {
+            const uint64_t offset = journal_.memory_.offset_of(field);
+            for (uint32_t i = 0; i < count_; ++i) {
+                if (journal_.page_.redo[i].offset == offset) return true;
+            }
+            return false;
+        }
+        // What was set so far is decided, whatever comes of a send of these bytes.
+        void publish_sending(uint64_t send_at, uint32_t bytes) const {
+            journal_.page_.send_at = send_at;
+            journal_.page_.send_bytes = bytes;
+            journal_.publish({Phase::sending, count_});
         }
         // Leaves `after` in the journal.
         void commit(JournalWord after = {}) {
@@ -91,6 +105,8 @@ public:
         uint32_t count_ = 0;
     };
 
+    // All of the first `count` entries point to what may be changed.
+    bool is_sound(uint32_t count) const;
     // For the successor: stores a published redo log again. False: an entry points outside of what it may
     // change, none was stored.
     bool reapply();

@@ -8,7 +8,9 @@ namespace tcpd::worker {
 
 class Discard : public Handler {
 public:
-    Delivery on_bytes(Connection, Bytes) override { return {}; }
+    Step on_bytes(Connection, Bytes received, slot::Journal::Redo&) override {
+        return {received.count, {}, {}};
+    }
     Connection sink_of(Connection) override { return {}; }
     Connection source_of(Connection) override { return {}; }
 };

@@ -8,7 +8,9 @@ namespace tcpd::worker {
 
 class Echo : public Handler {
 public:
-    Delivery on_bytes(Connection from, Bytes received) override { return {from, received}; }
+    Step on_bytes(Connection from, Bytes received, slot::Journal::Redo&) override {
+        return {received.count, from, received};
+    }
     Connection sink_of(Connection from) override { return from; }
     Connection source_of(Connection to) override { return to; }
 };

@@ -20,8 +20,8 @@ public:
     // `upstream` outlives this.
     Proxy(Connections& connections, Dialer& dialer, const conf::Upstream& upstream);
 
-    Delivery on_bytes(Connection from, Bytes received) override {
-        return {connections_.peer_of(from), received};
+    Step on_bytes(Connection from, Bytes received, slot::Journal::Redo&) override {
+        return {received.count, connections_.peer_of(from), received};
     }
     Connection sink_of(Connection from) override { return connections_.peer_of(from); }
     Connection source_of(Connection to) override { return connections_.peer_of(to); }

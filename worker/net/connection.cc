@@ -87,23 +87,44 @@ void Connections::on_readable(Connection c) {
     if (count > 0) {
         journal_.publish_received(static_cast<uint32_t>(count));
         FAULT_POINT(recv_published_not_handled);
-        return hand_on(c, static_cast<uint32_t>(count));
+        return hand_on(c);
     }
     journal_.publish_idle();
     if (count == 0) return on_end_of_input(c);
     if (errno != EAGAIN && errno != EINTR && !is_local_fault(errno)) on_error(c, errno);
 }
 
-void Connections::resume_received(Connection source, uint32_t count) { hand_on(source, count); }
-
-void Connections::hand_on(Connection source, uint32_t count) {
-    const Bytes received{journal_.page().buffer_at, count};
-    const Delivery delivery = rules_of(source)->handler->on_bytes(source, received);
+// Step by step, each a commit of its own; a successor goes on with what is not handled.
+void Connections::hand_on(Connection source) {
+    slot::JournalPage& page = journal_.page();
+    Handler& handler = *rules_of(source)->handler;
+    const uint32_t generation = source.generation();
     source->active_tick = now_;
-    if (delivery.to) return send_fresh(source, count, delivery.to, delivery.bytes);
-    slot::Journal::Redo redo(journal_);
-    redo.set(&source->received, source->received + count);
-    redo.commit();
+    for (;;) {
+        const auto handled = static_cast<uint32_t>(page.handled_bytes);
+        const Bytes rest{page.buffer_at + handled, page.received_bytes - handled};
+        slot::Journal::Redo redo(journal_);
+        const Step step = handler.on_bytes(source, rest, redo);
+        const bool is_last = step.consumed == rest.count;
+        redo.set(&source->received, source->received + step.consumed);
+        if (!is_last) redo.set(&page.handled_bytes, handled + step.consumed);
+        if (step.to) {
+            send_fresh(redo, source, step.to, step.run);
+        } else {
+            commit_step(redo);
+        }
+        if (is_last || source.generation() != generation || source.state() != State::open) return;
+    }
+}
+
+// Only a step that leaves bytes over says how far it came.
+bool Connections::is_last_step(const slot::Journal::Redo& redo) {
+    return !redo.changes(&journal_.page().handled_bytes);
+}
+
+void Connections::commit_step(slot::Journal::Redo& redo) {
+    if (is_last_step(redo)) return redo.commit();
+    redo.commit({slot::Phase::received, journal_.page().received_bytes});
 }
 
 void Connections::on_end_of_input(Connection c) {

@@ -52,12 +52,13 @@ public:
     // connection.cc
     void on_event(const epoll_event& event);
     void take_in_hand(Connection c);
-    // The source has `count` new bytes in the buffer that the journal names.
-    void resume_received(Connection source, uint32_t count);
+    // The source has bytes in the buffer that the journal names, which are not handled.
+    void resume_received(Connection source) { hand_on(source); }
 
     // output.cc
     // `sent` of the bytes that the journal says were being sent are out.
-    void resume_sent(Connection source, uint32_t received, Connection target, Bytes bytes, uint32_t sent);
+    // The redo log has `begun` entries; what it leaves over of what was received is handled.
+    void resume_sent(Connection source, uint32_t begun, Connection target, uint32_t sent);
     void resume_flushed(Connection target, uint32_t sent);
     // Reading stops or goes on as the water marks of what takes the bytes say.
     void press_back(Connection source, Connection sink);
@@ -117,13 +118,16 @@ private:
     void on_error(Connection c, int error = 0);  // 0: SO_ERROR tells
     void on_dial_event(Connection c);
     void on_stale_event(PollTag tag);
-    void hand_on(Connection source, uint32_t count);
+    void hand_on(Connection source);
+    bool is_last_step(const slot::Journal::Redo& redo);
+    void commit_step(slot::Journal::Redo& redo);
 
-    void send_fresh(Connection source, uint32_t received, Connection target, Bytes bytes);
+    void send_fresh(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes);
     void keep(slot::Journal::Redo& redo, Connection target, Bytes bytes);
     void flush(Connection c);
     void after_output(Connection c);
-    void complete_send(Connection source, uint32_t received, Connection target, Bytes bytes, uint32_t sent);
+    void complete_send(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes,
+                       uint32_t sent);
     void complete_flush(Connection c, uint32_t sent);
     void on_send_error(Connection target, int error);
 

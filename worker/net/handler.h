@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "daemon/slot/journal.h"
 #include "worker/net/connection.h"
 
 namespace tcpd::worker {
@@ -18,17 +19,20 @@ struct Bytes {
     uint32_t count = 0;
 };
 
-// What to send, and to whom; without a connection: nothing, the bytes are done with.
-struct Delivery {
+// What becomes of the first `consumed` of the bytes that a handler was given, in one commit: `run`, which
+// lies inside of them, is sent to `to`, or nothing to nobody. With bytes left over it is asked again.
+struct Step {
+    uint32_t consumed = 0;
     Connection to;
-    Bytes bytes;
+    Bytes run;
 };
 
 class Handler {
 public:
     virtual ~Handler() = default;
 
-    virtual Delivery on_bytes(Connection from, Bytes received) = 0;
+    // At least one is consumed. What of slot memory changes with it goes into `changes`, at most 4 words.
+    virtual Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) = 0;
     // Whose output fills by what is read from `from`: reading pauses by it, the end of input is passed on to
     // it.
     virtual Connection sink_of(Connection from) = 0;

@@ -40,10 +40,10 @@ bool Connections::have_receive_chunk() {
     return chunks_.ready();
 }
 
-void Connections::send_fresh(Connection source, uint32_t received, Connection target, Bytes bytes) {
+void Connections::send_fresh(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes) {
     uint32_t sent = 0;
     if (!target.has_output()) {
-        journal_.publish_sending(bytes.at, bytes.count, received);
+        redo.publish_sending(bytes.at, bytes.count);
         FAULT_POINT(send_before);
         const ssize_t taken = send(target.fd(), memory_.base() + bytes.at, bytes.count, MSG_NOSIGNAL);
         FAULT_POINT(send_done_not_published);
@@ -53,35 +53,36 @@ void Connections::send_fresh(Connection source, uint32_t received, Connection ta
             return on_send_error(target, errno);
         }
     }
-    complete_send(source, received, target, bytes, sent);
+    complete_send(redo, source, target, bytes, sent);
 }
 
-void Connections::resume_sent(Connection source, uint32_t received, Connection target, Bytes bytes,
-                              uint32_t sent) {
-    complete_send(source, received, target, bytes, sent);
+void Connections::resume_sent(Connection source, uint32_t begun, Connection target, uint32_t sent) {
+    slot::Journal::Redo redo(journal_, begun);
+    const bool is_last = is_last_step(redo);
+    const uint32_t generation = source.generation();
+    complete_send(redo, source, target, {journal_.page().send_at, journal_.page().send_bytes}, sent);
+    if (!is_last && source.generation() == generation && source.state() == slot::State::open) hand_on(source);
 }
 
-void Connections::complete_send(Connection source, uint32_t received, Connection target, Bytes bytes,
+void Connections::complete_send(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes,
                                 uint32_t sent) {
-    slot::Journal::Redo redo(journal_);
-    redo.set(&source->received, source->received + received);
     redo.set(&target->sent, target->sent + sent);
     if (sent == bytes.count) [[likely]] {
-        redo.commit();
+        commit_step(redo);
         target->active_tick = now_;
         return;
     }
     if (!target.has_output()) target->progress_tick = now_;
     if (sent != 0) target->active_tick = now_;
     keep(redo, target, {bytes.at + sent, bytes.count - sent});
-    redo.commit();
+    commit_step(redo);
     press_back(source, target);
     update_interest(target);
     arm(target);
 }
 
-// Three ways to keep what was left over: at the end of the last chunk, in a small chunk, or by keeping the
-// very chunk that it was received into, without a copy.
+// Ways to keep what was left over: at the end of the last chunk, in a small chunk, or by keeping the very
+// chunk that it was received into, without a copy; if more of that one is to be handled, in a large chunk.
 void Connections::keep(slot::Journal::Redo& redo, Connection target, Bytes bytes) {
     const uint64_t out = target->out;
     redo.set(&target->out_bytes, target->out_bytes + bytes.count);
@@ -96,6 +97,10 @@ void Connections::keep(slot::Journal::Redo& redo, Connection target, Bytes bytes
     ChunkId chunk;
     if (bytes.count <= slot::kSmallChunkBytes) {
         chunk = chunks_.take_small();
+        std::memcpy(chunks_.data(chunk), memory_.base() + bytes.at, bytes.count);
+        chunks_.link(chunk).range = pack_pair(0, bytes.count);
+    } else if (!is_last_step(redo)) {
+        chunk = chunks_.take_large();
         std::memcpy(chunks_.data(chunk), memory_.base() + bytes.at, bytes.count);
         chunks_.link(chunk).range = pack_pair(0, bytes.count);
     } else {

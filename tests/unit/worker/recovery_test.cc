@@ -26,6 +26,15 @@ struct Death {
         page.buffer_bytes = slot::kLargeChunkBytes;
         f.worker->connections.take_in_hand(c);
     }
+    // The redo log that was begun before a send, for a step that consumes `bytes`.
+    uint32_t begin_step(uint32_t received, uint32_t consumed) {
+        page.received_bytes = received;
+        page.send_at = page.buffer_at;
+        page.send_bytes = consumed;
+        page.redo[0] = {f.memory.offset_of(&c->received), consumed};
+        page.redo[1] = {f.memory.offset_of(&page.handled_bytes), consumed};
+        return consumed == received ? 1 : 2;
+    }
     void in(Phase phase, uint32_t count = 0) { page.word.store(JournalWord{phase, count}.pack()); }
 };
 
@@ -65,9 +74,7 @@ BOOST_AUTO_TEST_CASE(died_before_send_or_after_part_of_it_nothing_is_doubled) {
         write_all(e.client.get(), "hello");
         Death death(*this, at(e.server));
         BOOST_REQUIRE(recv(e.server, death.buffer, 65536, 0) == 5);
-        death.page.send_at = death.page.buffer_at;
-        death.page.send_bytes = 5;
-        death.in(Phase::sending, 5);
+        death.in(Phase::sending, death.begin_step(5, 5));
         if (sent != 0) BOOST_REQUIRE(send(e.server, death.buffer, static_cast<size_t>(sent), 0) == sent);
         succeed();
         worker->turn();
@@ -77,6 +84,39 @@ BOOST_AUTO_TEST_CASE(died_before_send_or_after_part_of_it_nothing_is_doubled) {
         BOOST_TEST(at(e.server)->sent == 5u);
         BOOST_TEST(!at(e.server).has_output());
     }
+}
+
+BOOST_AUTO_TEST_CASE(died_in_the_first_of_several_steps_the_others_follow) {
+    for (const int sent : {0, 1, 2}) {
+        Ends e = echo_client();
+        write_all(e.client.get(), "hello");
+        Death death(*this, at(e.server));
+        BOOST_REQUIRE(recv(e.server, death.buffer, 65536, 0) == 5);
+        death.in(Phase::sending, death.begin_step(5, 2));
+        if (sent != 0) BOOST_REQUIRE(send(e.server, death.buffer, static_cast<size_t>(sent), 0) == sent);
+        succeed();
+        worker->turn();
+        std::string all = read_now(e.client.get());
+        all += read_now(e.client.get());
+        BOOST_TEST(all == "hello");
+        BOOST_TEST(at(e.server)->received == 5u);
+        BOOST_TEST(at(e.server)->sent == 5u);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(died_between_two_steps_the_rest_is_handled) {
+    Ends e = echo_client();
+    write_all(e.client.get(), "hello");
+    Death death(*this, at(e.server));
+    BOOST_REQUIRE(recv(e.server, death.buffer, 65536, 0) == 5);
+    BOOST_REQUIRE(send(e.server, death.buffer, 2, 0) == 2);
+    at(e.server)->received = at(e.server)->sent = death.page.handled_bytes = 2;
+    death.page.received_bytes = 5;
+    death.in(Phase::received, 5);
+    succeed();
+    worker->turn();
+    BOOST_TEST(read_now(e.client.get()) == "hello");
+    BOOST_TEST(at(e.server)->received == 5u);
 }
 
 BOOST_AUTO_TEST_CASE(an_urgent_byte_and_an_end_of_input_do_not_falsify_the_books) {

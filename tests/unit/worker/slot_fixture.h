@@ -23,7 +23,9 @@ namespace tcpd::worker {
 
 struct PairHandler : Handler {
     explicit PairHandler(Connections& c) : connections(c) {}
-    Delivery on_bytes(Connection from, Bytes bytes) override { return {connections.peer_of(from), bytes}; }
+    Step on_bytes(Connection from, Bytes bytes, slot::Journal::Redo&) override {
+        return {bytes.count, connections.peer_of(from), bytes};
+    }
     Connection sink_of(Connection from) override { return connections.peer_of(from); }
     Connection source_of(Connection to) override { return connections.peer_of(to); }
     slot::State first_state() const override { return slot::State::waiting; }
