@@ -5,6 +5,7 @@
 // bundle. Two are equal when all that they say is equal. Source: tcpd.yaml(5). 0 in a time-out: no limit; 0
 // in a limit: none.
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -82,6 +83,7 @@ struct Framing {
     bool both_ends = false;  // it stands before the frame, too
     uint64_t fixed_bytes = 0;
     uint64_t max_frame_bytes = 1024 * 1024;  // after the header, adjust included; delimiters not counted
+    bool has_type() const { return kind == FramingKind::tcpd || type_bytes != 0; }
     bool operator==(const Framing&) const = default;
 };
 
@@ -90,25 +92,74 @@ std::span<const Framing> built_in_framings();
 const Framing* find_built_in_framing(std::string_view name);  // nullptr: it is none
 
 struct ListenerTimeouts {
+    Duration auth = 5s;  // where authentication is required
     Duration idle = 0s;
     Duration half_close = 30s;
     Duration closing = 30s;
     Duration slow_reader = 60s;
+    Duration frame = 60s;  // where frames are cut
     bool operator==(const ListenerTimeouts&) const = default;
 };
 
+// Framing tcpd only.
+struct Heartbeat {
+    Duration interval = 30s;  // 0: none
+    unsigned misses = 3;
+    bool operator==(const Heartbeat&) const = default;
+};
+
+// A token is known by its SHA-256 only; several may have one identity.
+struct Token {
+    std::string identity;
+    std::array<uint8_t, 32> sha256{};
+    bool operator==(const Token&) const = default;
+};
+
+struct Auth {
+    bool by_token = false;    // false: nobody has to say who they are
+    std::string tokens_path;  // absolute
+    std::vector<Token> tokens;
+    bool operator==(const Auth&) const = default;
+};
+
+// So many in so long, evenly: 100/s is one each 10 ms, with a burst of 100. count 0: no limit.
+struct Rate {
+    uint64_t count = 0;
+    Duration per = 1s;  // 1s or 1min
+    bool operator==(const Rate&) const = default;
+};
+
 struct Limits {
-    uint64_t connections = 0;  // over all workers
+    uint64_t connections = 0;         // over all workers
+    uint64_t connections_per_ip = 0;  // the same; IPv6 by /64
+    Rate accept_rate;                 // the same
+    Rate message_rate;                // of each session; where frames are cut
     uint64_t output_high_bytes = 256 * 1024;
     uint64_t output_low_bytes = 64 * 1024;
     bool operator==(const Limits&) const = default;
 };
 
-enum class HandlerKind : uint8_t { echo, discard, proxy };
+enum class RouteAction : uint8_t { echo, discard, error };
+
+struct TypeRange {
+    uint32_t first = 0, last = 0;
+    bool operator==(const TypeRange&) const = default;
+};
+
+struct Route {
+    std::vector<TypeRange> types;  // empty: the default
+    RouteAction action = RouteAction::echo;
+    unsigned error = 400;  // for error: a code of the frame protocol
+    bool one_way = false;  // never answered
+    bool operator==(const Route&) const = default;
+};
+
+enum class HandlerKind : uint8_t { echo, discard, proxy, routes };
 
 struct Handler {
     HandlerKind kind = HandlerKind::echo;
-    size_t upstream = 0;  // index into Config::upstreams, for proxy
+    size_t upstream = 0;        // index into Config::upstreams, for proxy
+    std::vector<Route> routes;  // for routes: the first that matches; none does: error 400
     bool operator==(const Handler&) const = default;
 };
 
@@ -117,7 +168,10 @@ struct Listener {
     std::vector<Address> listen;  // "*:7000" is two
     UnixSocket unix_socket;
     unsigned backlog = 4096;
+    Framing framing;  // with this listener's own max_frame, if it has one
+    Auth auth;
     ListenerTimeouts timeouts;
+    Heartbeat heartbeat;
     Keepalive keepalive;
     Limits limits;
     std::vector<AddressBlock> allow, deny;  // of clients; allow empty: everyone; deny wins
@@ -136,6 +190,13 @@ struct Upstream {
     bool operator==(const Upstream&) const = default;
 };
 
+// Bytes of buffers that may be in use before new work is refused; 0: no limit.
+struct Memory {
+    uint64_t worker_bytes = 0;
+    uint64_t total_bytes = 0;
+    bool operator==(const Memory&) const = default;
+};
+
 struct Config {
     std::string path;                 // absolute, of the main file
     std::optional<unsigned> workers;  // absent: auto
@@ -144,6 +205,7 @@ struct Config {
     Drain drain;
     Log log;
     Supervisor supervisor;
+    Memory memory;
     std::vector<Framing> framings;    // declared ones
     std::vector<Listener> listeners;  // in the order of the files
     std::vector<Upstream> upstreams;

@@ -21,6 +21,7 @@ const char* describe(conf::HandlerKind kind) {
         case conf::HandlerKind::echo: return "echo";
         case conf::HandlerKind::discard: return "discard";
         case conf::HandlerKind::proxy: return "proxy";
+        case conf::HandlerKind::routes: return "routes";
     }
     return "handler";
 }

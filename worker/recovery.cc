@@ -98,12 +98,14 @@ void Recovery::check(Connection c, Found& found) {
     if (rules != nullptr && !c.is_dialled()) ++found.open[c->listener];
     if (c.state() == State::doomed && rules != nullptr) {
         c->out = 0;
+        rules->handler->forget(c);
         if (c.word().reason >= slot::kReasons) set_reason(c, CloseReason::untrusted_record);
         found.doomed.push_back(c.fd());
         return;
     }
-    if (rules == nullptr || !is_sound(c) || !mark_chain(c)) {
+    if (rules == nullptr || !is_sound(c) || !mark_chain(c) || !rules->handler->is_sound(c)) {
         c->out = c->out_bytes = 0;
+        if (rules != nullptr) rules->handler->forget(c);
         found.untrusted.push_back(c.fd());
         return;
     }
@@ -115,9 +117,12 @@ bool Recovery::is_sound(Connection c) const {
     const slot::RecordWord word = c.word();
     if (word.state > State::doomed || word.kind > slot::Kind::dialled_unix) return false;
     if (c->server >= 0x10000000 || (c->out == 0) != (c->out_bytes == 0)) return false;
+    if ((word.flags & slot::kClosing) != 0 && word.reason >= slot::kReasons) return false;
     const bool proxied = connections_.rules_of(c)->handler->first_state() == State::waiting;
     if (!proxied) return word.state == State::open && !c.is_dialled() && c->peer == kNoPeer;
-    if (c->peer == kNoPeer) return word.state == State::waiting && !c.is_dialled();
+    if (c->peer == kNoPeer) {
+        return !c.is_dialled() && (word.state == State::waiting || (word.flags & slot::kClosing) != 0);
+    }
     return is_pair_sound(c);
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/base/log.h"
 #include "worker/handler/discard.h"
 #include "worker/handler/echo.h"
+#include "worker/handler/framed.h"
 #include "worker/handler/proxy.h"
 #include "worker/life.h"
 #include "worker/recovery.h"
@@ -29,6 +30,15 @@ constexpr int kNullFd = 0;       // standard input is /dev/null in every image
 constexpr int kMostRounds = 64;  // in our own epoll set before libev has its turn again
 constexpr double kTickSeconds = 0.05;
 constexpr uint32_t kSweepStep = 2048;
+
+// Without the listener's own max_frame.
+uint64_t most_of_framing(const conf::Config& config, const conf::Listener& listener) {
+    for (const conf::Framing& declared : config.framings) {
+        if (declared.name == listener.framing.name) return declared.max_frame_bytes;
+    }
+    const conf::Framing* built_in = conf::find_built_in_framing(listener.framing.name);
+    return built_in != nullptr ? built_in->max_frame_bytes : 0;
+}
 
 }  // namespace
 
@@ -49,13 +59,20 @@ Service::Service(Image& image)
     make_listeners();
 }
 
-std::unique_ptr<Handler> Service::make_handler(const conf::Handler& handler, const conf::Config& config) {
-    switch (handler.kind) {
-        case conf::HandlerKind::echo: return std::make_unique<Echo>();
-        case conf::HandlerKind::discard: return std::make_unique<Discard>();
-        case conf::HandlerKind::proxy: break;
+// What an upstream sends is bound by its framing, not by what this listener takes from clients.
+std::unique_ptr<Handler> Service::make_handler(const conf::Listener& listener, const conf::Config& config) {
+    const conf::Handler& handler = listener.handler;
+    std::unique_ptr<Proxy> proxy;
+    if (handler.kind == conf::HandlerKind::proxy) {
+        proxy = std::make_unique<Proxy>(connections_, dialer_, config.upstreams[handler.upstream]);
     }
-    return std::make_unique<Proxy>(connections_, dialer_, config.upstreams[handler.upstream]);
+    if (listener.framing.kind != conf::FramingKind::raw) {
+        const uint64_t most = std::max(listener.framing.max_frame_bytes, most_of_framing(config, listener));
+        return std::make_unique<Framed>(connections_, listener, std::move(proxy), most);
+    }
+    if (proxy) return proxy;
+    if (handler.kind == conf::HandlerKind::discard) return std::make_unique<Discard>();
+    return std::make_unique<Echo>();
 }
 
 const conf::Config& Service::config_of(const slot::BirthListener& born) const {
@@ -67,7 +84,7 @@ void Service::make_rules() {
     for (const slot::BirthListener& born : image_.birth.listeners) {
         const conf::Config& config = config_of(born);
         const conf::Listener& listener = config.listeners[born.index];
-        handlers_.push_back(make_handler(listener.handler, config));
+        handlers_.push_back(make_handler(listener, config));
         auto rules = std::make_unique<Rules>();
         rules->id = born.id;
         rules->name = listener.name;

@@ -41,7 +41,7 @@ public:
 private:
     void make_rules();
     void make_listeners();
-    std::unique_ptr<Handler> make_handler(const conf::Handler& handler, const conf::Config& config);
+    std::unique_ptr<Handler> make_handler(const conf::Listener& listener, const conf::Config& config);
     const conf::Config& config_of(const slot::BirthListener& born) const;
     void adopt();
 

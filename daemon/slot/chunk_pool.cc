@@ -30,6 +30,7 @@ ChunkId ChunkPool::take(Size& size) {
     const ChunkId id = size.backed.back();
     size.backed.pop_back();
     links_[id] = {0, 0};
+    used_bytes_ += size.chunk_bytes;
     return id;
 }
 
@@ -55,6 +56,7 @@ bool ChunkPool::stock(Size& size) {
 
 void ChunkPool::release(ChunkId id) {
     Size& size = size_of(id);
+    used_bytes_ -= size.chunk_bytes;
     if (size.backed.size() < size.keep) {
         size.backed.push_back(id);
         return;
@@ -76,6 +78,7 @@ bool ChunkPool::mark_used(ChunkId id) {
 }
 
 void ChunkPool::rebuild() {
+    used_bytes_ = 0;
     rebuild(small_);
     rebuild(large_);
     used_ = {};
@@ -88,7 +91,11 @@ void ChunkPool::rebuild(Size& size) {
     size.high->store(high, std::memory_order_relaxed);
     for (uint32_t i = 0; i < high; ++i) {
         const ChunkId id = size.first + i;
-        if (used_.empty() || !used_[id]) size.bare.push_back(id);
+        if (used_.empty() || !used_[id]) {
+            size.bare.push_back(id);
+        } else {
+            used_bytes_ += size.chunk_bytes;
+        }
     }
 }
 

@@ -27,6 +27,10 @@ public:
     ChunkId take_small() { return take(small_); }
     ChunkId take_large() { return take(large_); }
     void release(ChunkId id);
+    // Bytes of chunks that are not free; over the budget nothing new is begun. 0: no budget.
+    void set_budget(uint64_t bytes) { budget_bytes_ = bytes; }
+    bool is_over_budget() const { return budget_bytes_ != 0 && used_bytes_ > budget_bytes_; }
+    uint64_t used_bytes() const { return used_bytes_; }
     // True if the next take_small and take_large can't fail. Tries to make it so.
     bool ready() {
         return (!small_.backed.empty() || stock(small_)) && (!large_.backed.empty() || stock(large_));
@@ -61,6 +65,8 @@ private:
     int memory_fd_;
     ChunkLink* links_;
     Size small_, large_;
+    uint64_t budget_bytes_ = 0;
+    uint64_t used_bytes_ = 0;
     std::vector<bool> used_;  // while adopting
 };
 

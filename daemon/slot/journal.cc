@@ -24,6 +24,7 @@ bool Journal::may_change(uint64_t offset) const {
     };
     const uint64_t links = uint64_t{h.small_count} + h.large_count + 1;
     return inside(h.records_at, uint64_t{h.record_count} * sizeof(Record)) ||
+           inside(h.sessions_at, uint64_t{h.record_count} * sizeof(SessionRecord)) ||
            inside(h.chunk_links_at, links * sizeof(ChunkLink)) ||
            inside(h.scoreboard_at, sizeof(Scoreboard)) ||
            inside(h.worker_control_at, sizeof(WorkerControl)) ||

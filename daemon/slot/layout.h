@@ -12,11 +12,12 @@
 
 #include "daemon/slot/reason.h"
 #include "daemon/slot/record.h"
+#include "daemon/slot/session_record.h"
 
 namespace tcpd::slot {
 
 inline constexpr char kMagic[8] = {'T', 'C', 'P', 'D', 'S', 'L', 'O', 'T'};
-inline constexpr uint32_t kFormat = 1;
+inline constexpr uint32_t kFormat = 2;
 inline constexpr uint32_t kBirthFormat = 2;  // of what an image is told at its start, and says
 inline constexpr uint32_t kMaxSlots = 256;
 inline constexpr uint32_t kMaxListeners = 256;  // stable ids, names in use at one time
@@ -24,7 +25,7 @@ inline constexpr uint32_t kMaxNameBytes = 63;
 inline constexpr uint32_t kSmallChunkBytes = 4096;
 inline constexpr uint32_t kLargeChunkBytes = 64 * 1024;
 inline constexpr uint32_t kRecentClones = 16;
-inline constexpr uint32_t kMaxRedo = 16;
+inline constexpr uint32_t kMaxRedo = 24;
 inline constexpr uint32_t kPageBytes = 4096;
 // Accept and dial stop so far below the descriptor limit, so that a daemon at its limit can still renew.
 inline constexpr uint32_t kReservedDescriptors = 64;
@@ -42,7 +43,7 @@ struct Header {
     uint32_t small_bytes, large_bytes;
     uint32_t reserved;
     uint64_t master_control_at, worker_control_at, scoreboard_at, journal_at, log_ring_at;
-    uint64_t records_at, chunk_links_at, small_chunks_at, large_chunks_at;
+    uint64_t records_at, sessions_at, chunk_links_at, small_chunks_at, large_chunks_at;
     uint64_t log_ring_bytes;
 };
 static_assert(sizeof(Header) <= kPageBytes);
@@ -112,14 +113,14 @@ inline constexpr size_t kCauses = static_cast<size_t>(Cause::count);
 struct ListenerCounters {
     uint64_t open;  // the only gauge
     uint64_t accepted;
-    uint64_t closed[24];                  // by CloseReason
-    uint64_t refused[6];                  // by RefuseReason
+    uint64_t closed[40];                  // by CloseReason
+    uint64_t refused[12];                 // by RefuseReason
     uint64_t adopted[8];                  // by Cause
     uint64_t lost[8];                     // by Cause
     uint64_t received_bytes, sent_bytes;  // of closed connections
-    uint64_t spare[14];
+    uint64_t spare[24];
 };
-static_assert(sizeof(ListenerCounters) == 512 && kReasons <= 24 && kRefusals <= 6 && kCauses <= 8);
+static_assert(sizeof(ListenerCounters) == 768 && kReasons <= 40 && kRefusals <= 12 && kCauses <= 8);
 
 struct Scoreboard {
     ListenerCounters listeners[kMaxListeners];  // by stable id
@@ -132,7 +133,8 @@ struct Scoreboard {
 // What the worker has in hand. `word` is Phase << 56 | count; see journal.h for who stores what in which
 // order.
 struct RedoEntry {
-    uint64_t offset;  // in slot memory, 8-aligned, inside records, chunk links, worker control or scoreboard
+    uint64_t offset;  // in slot memory, 8-aligned, inside records, sessions, chunk links, worker control or
+                      // scoreboard
     uint64_t value;
 };
 struct JournalPage {

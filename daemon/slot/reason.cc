@@ -22,6 +22,15 @@ std::string_view name_of(CloseReason reason) {
         case CloseReason::unix_in_flight: return "unix_in_flight";
         case CloseReason::stopped: return "stopped";
         case CloseReason::unreachable: return "unreachable";
+        case CloseReason::goodbye: return "goodbye";
+        case CloseReason::malformed: return "malformed";
+        case CloseReason::too_long: return "too_long";
+        case CloseReason::stalled: return "stalled";
+        case CloseReason::unauthorized: return "unauthorized";
+        case CloseReason::heartbeat_lost: return "heartbeat_lost";
+        case CloseReason::shed: return "shed";
+        case CloseReason::no_route: return "no_route";
+        case CloseReason::upstream_malformed: return "upstream_malformed";
         case CloseReason::count: break;
     }
     return "unknown";

@@ -27,6 +27,10 @@ inline constexpr uint16_t kPaused = 4;         // not read: what takes its bytes
 inline constexpr uint16_t kReset = 8;          // end it by RST
 inline constexpr uint16_t kUnregistered = 16;  // no longer in the epoll set: both directions ended
 inline constexpr uint16_t kConnected = 32;     // a dialled socket that was past SYN_SENT
+// Nothing more is handled: once its output is out it is shut, what still comes is read and dropped for a
+// moment, so that no RST destroys what was said last, and it ends for `reason`.
+inline constexpr uint16_t kClosing = 64;
+inline constexpr uint16_t kThrottled = 128;  // not read until its messages are within their rate again
 
 // The part of a record that is stored as one word.
 struct RecordWord {
@@ -34,7 +38,7 @@ struct RecordWord {
     uint16_t flags = 0;
     State state = State::free;
     Kind kind = Kind::accepted_tcp;
-    uint8_t reason = 0;  // CloseReason, once doomed
+    uint8_t reason = 0;  // CloseReason, once closing or doomed
 
     constexpr uint64_t pack() const {
         return uint64_t{generation} << 32 | uint64_t{flags} << 16 | uint64_t{reason} << 8 |
@@ -73,7 +77,9 @@ struct Record {
     uint8_t address_family;  // 4, 6; 0: unix
     uint8_t address[16];     // of the peer; IPv4 in the first four
     uint16_t port;
-    uint8_t spare[22];
+    Tick input_tick;   // last byte from the peer
+    uint32_t dropped;  // bytes read since it was shut while closing
+    uint8_t spare[12];
 };
 static_assert(sizeof(Record) == 128);
 static_assert(offsetof(Record, word) == 24 && offsetof(Record, out) == 32 && offsetof(Record, peer) == 48 &&

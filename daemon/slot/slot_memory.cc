@@ -22,8 +22,9 @@ constexpr uint64_t kGuardBytes = kPageBytes;  // between parts: a wild write tha
 
 uint64_t page_up(uint64_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
 
-// Two large chunks and one small one for each descriptor, on average: a connection over its water mark holds
-// at most output_high and one receive more. Address space only; a part takes no page until it is used.
+// Two large chunks and two small ones for each descriptor, on average: a connection over its water mark holds
+// at most output_high and one receive more, and a frame that is gathered one chunk. Address space only; a
+// part takes no page until it is used.
 Header plan(const SlotSizes& sizes) {
     Header h{};
     std::memcpy(h.magic, kMagic, sizeof h.magic);
@@ -32,7 +33,7 @@ Header plan(const SlotSizes& sizes) {
     h.slot_number = sizes.slot_number;
     h.record_count = sizes.record_count;
     h.record_bytes = sizeof(Record);
-    h.small_count = sizes.record_count;
+    h.small_count = 2 * sizes.record_count;
     h.large_count = 2 * sizes.record_count;
     h.small_bytes = kSmallChunkBytes;
     h.large_bytes = kLargeChunkBytes;
@@ -49,6 +50,7 @@ Header plan(const SlotSizes& sizes) {
     h.journal_at = part(sizeof(JournalPage));
     h.log_ring_at = part(sizeof(LogRing) + kLogRingBytes);
     h.records_at = part(uint64_t{h.record_count} * sizeof(Record));
+    h.sessions_at = part(uint64_t{h.record_count} * sizeof(SessionRecord));
     h.chunk_links_at = part((uint64_t{h.small_count} + h.large_count + 1) * sizeof(ChunkLink));
     h.small_chunks_at = part(uint64_t{h.small_count} * kSmallChunkBytes);
     h.large_chunks_at = part(uint64_t{h.large_count} * kLargeChunkBytes);
@@ -92,8 +94,9 @@ Result<void> write_header(int fd, const Header& header) {
 
 // Lets nothing but the parts themselves be touched.
 void protect_guards(char* base, const Header& h) {
-    for (uint64_t next : {h.worker_control_at, h.scoreboard_at, h.journal_at, h.log_ring_at, h.records_at,
-                          h.chunk_links_at, h.small_chunks_at, h.large_chunks_at, h.slot_bytes}) {
+    for (uint64_t next :
+         {h.worker_control_at, h.scoreboard_at, h.journal_at, h.log_ring_at, h.records_at, h.sessions_at,
+          h.chunk_links_at, h.small_chunks_at, h.large_chunks_at, h.slot_bytes}) {
         mprotect(base + next - kGuardBytes, kGuardBytes, PROT_NONE);
     }
 }
@@ -133,7 +136,8 @@ Result<SlotMemory> SlotMemory::map(int fd, Access access) {
     SlotMemory memory(static_cast<char*>(base), bytes);
     memory.offsets_ = {header.master_control_at, header.worker_control_at, header.scoreboard_at,
                        header.journal_at,        header.log_ring_at,       header.records_at,
-                       header.chunk_links_at,    header.small_chunks_at,   header.large_chunks_at};
+                       header.sessions_at,       header.chunk_links_at,    header.small_chunks_at,
+                       header.large_chunks_at};
     memory.record_count_ = header.record_count;
     if (access == Access::master) {
         if (mprotect(memory.base_ + header.master_control_at, page_up(sizeof(MasterControl)),

@@ -38,6 +38,7 @@ public:
     JournalPage& journal() { return *at<JournalPage>(offsets_.journal); }
     LogRing& log_ring() { return *at<LogRing>(offsets_.log_ring); }
     Record* records() { return at<Record>(offsets_.records); }
+    SessionRecord* sessions() { return at<SessionRecord>(offsets_.sessions); }
     uint32_t record_count() const { return record_count_; }
     // Has the kernel map the first `count` of them now rather than one page after the other when they are
     // used.
@@ -54,8 +55,8 @@ public:
 private:
     // Copied from the header once checked: the file's own may change under us.
     struct Offsets {
-        uint64_t master_control, worker_control, scoreboard, journal, log_ring, records, chunk_links,
-            small_chunks, large_chunks;
+        uint64_t master_control, worker_control, scoreboard, journal, log_ring, records, sessions,
+            chunk_links, small_chunks, large_chunks;
     };
     SlotMemory(char* base, uint64_t bytes) : base_(base), bytes_(bytes) {}
     template <typename T>

@@ -12,7 +12,7 @@ namespace tcpd::worker {
 
 namespace {
 
-constexpr size_t kMostLineBytes = 512;  // a name has 63, every number 20
+constexpr size_t kMostLineBytes = 640;  // a name has 63, every number 20
 
 // Written on the stack: tens of thousands of connections may end in a second.
 struct PeerText {
@@ -55,12 +55,15 @@ void write_close_line(Connection c, const Rules& rules, uint64_t now_ns) {
     const uint64_t milliseconds = now_ns > r.opened_ns ? (now_ns - r.opened_ns) / 1'000'000 : 0;
     const slot::RecordWord word = c.word();
     char line[kMostLineBytes];
+    char note[Handler::kMostNoteBytes];
+    const char* note_end = rules.handler->describe(c, note);
     const auto end = fmt::format_to_n(line, sizeof line,
                                       FMT_COMPILE("closed conn={}-{:x} listener={} peer={} state={} "
-                                                  "reason={} duration={}.{:03}s received={} sent={}"),
+                                                  "reason={} duration={}.{:03}s received={} sent={}{}"),
                                       r.id >> 48, r.id & 0xFFFFFFFFFFFF, rules.name, PeerText(r).view(),
                                       state_name(word), name_of(static_cast<slot::CloseReason>(word.reason)),
-                                      milliseconds / 1000, milliseconds % 1000, r.received, r.sent);
+                                      milliseconds / 1000, milliseconds % 1000, r.received, r.sent,
+                                      fmt::string_view(note, static_cast<size_t>(note_end - note)));
     log::write_text(log::Level::info, {line, std::min(end.size, sizeof line)});
 }
 

@@ -94,26 +94,63 @@ void Connections::on_readable(Connection c) {
     if (errno != EAGAIN && errno != EINTR && !is_local_fault(errno)) on_error(c, errno);
 }
 
-// Step by step, each a commit of its own; a successor goes on with what is not handled.
+// Step by step, each a commit of its own; a successor goes on with what is not handled. What steps append to
+// output is sent once after the last.
 void Connections::hand_on(Connection source) {
+    take_steps(source);
+    push_appended(source);
+}
+
+void Connections::take_steps(Connection source) {
     slot::JournalPage& page = journal_.page();
     Handler& handler = *rules_of(source)->handler;
     const uint32_t generation = source.generation();
-    source->active_tick = now_;
-    for (;;) {
+    source->active_tick = source->input_tick = now_;
+    for (bool is_last = false; !is_last;) {
+        if (source.has(slot::kClosing)) [[unlikely]]
+            return drop(source);
+        if (!chunks_.ready()) return end(source, CloseReason::local_fault, true);
         const auto handled = static_cast<uint32_t>(page.handled_bytes);
         const Bytes rest{page.buffer_at + handled, page.received_bytes - handled};
         slot::Journal::Redo redo(journal_);
         const Step step = handler.on_bytes(source, rest, redo);
-        const bool is_last = step.consumed == rest.count;
+        is_last = step.consumed == rest.count;
         redo.set(&source->received, source->received + step.consumed);
         if (!is_last) redo.set(&page.handled_bytes, handled + step.consumed);
-        if (step.to) {
-            send_fresh(redo, source, step.to, step.run);
-        } else {
-            commit_step(redo);
-        }
-        if (is_last || source.generation() != generation || source.state() != State::open) return;
+        carry_out(redo, source, step);
+        if (source.generation() != generation || source.state() != State::open) return;
+        if (step.is_timed) arm(source);
+    }
+}
+
+void Connections::carry_out(slot::Journal::Redo& redo, Connection source, const Step& step) {
+    if (!step.to) {
+        commit_step(redo);
+    } else if (step.chunk == 0 && step.reply.empty() && step.run.count != 0) [[likely]] {
+        send_fresh(redo, source, step.to, step.run);
+    } else {
+        if (step.chunk != 0 || step.run.count != 0 || !step.reply.empty())
+            append(redo, step.to, step, step.run);
+        commit_step(redo);
+        note_appended(step.to);
+    }
+    for (const slot::ChunkId chunk : step.spent) {
+        if (chunk != 0) [[unlikely]]
+            chunks_.release(chunk);
+    }
+}
+
+// What still comes once the last word is said.
+void Connections::drop(Connection source) {
+    constexpr uint32_t kMostDropped = 1024 * 1024;
+    const slot::JournalPage& page = journal_.page();
+    const auto rest = static_cast<uint32_t>(page.received_bytes - page.handled_bytes);
+    slot::Journal::Redo redo(journal_);
+    redo.set(&source->received, source->received + rest);
+    redo.commit();
+    if (source.has(slot::kEndOut)) source->dropped += rest;
+    if (source->dropped > kMostDropped) {
+        end(source, static_cast<CloseReason>(source.word().reason));
     }
 }
 

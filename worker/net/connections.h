@@ -60,6 +60,9 @@ public:
     // The redo log has `begun` entries; what it leaves over of what was received is handled.
     void resume_sent(Connection source, uint32_t begun, Connection target, uint32_t sent);
     void resume_flushed(Connection target, uint32_t sent);
+    // Output that nobody's input made, text or a chunk that becomes it: sent, or kept. What changes with it
+    // is in `redo`.
+    void say(slot::Journal::Redo& redo, Connection c, std::string_view reply, slot::ChunkId chunk = 0);
     // Reading stops or goes on as the water marks of what takes the bytes say.
     void press_back(Connection source, Connection sink);
 
@@ -68,6 +71,8 @@ public:
     void end(Connection c, slot::CloseReason reason, bool reset = false);
     // What is left of a connection that is doomed.
     void finish(Connection c);
+    // Nothing more is handled; see slot::kClosing. Part of `redo`, then `advance` is to be called.
+    void begin_closing(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason);
     // Ends a dialled connection alone: its client lives on and dials another server.
     void end_dial(Connection dialled);
     // A record whose listener nobody knows: its descriptor is closed, that is all.
@@ -99,6 +104,12 @@ public:
     // Every accepted connection ends by itself or at `until_ns` (0: no limit), with `spread` at a point of
     // its own in the second half of the time.
     void begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread);
+    // The drain that ends first of those that it is in; begin_ns 0: none.
+    struct DrainTime {
+        uint64_t begin_ns = 0, until_ns = 0;  // until_ns 0: no limit
+        bool spread = false;
+    };
+    DrainTime drain_of(Connection c) const;
     void end_all(slot::CloseReason reason);
     // Nothing of an earlier seat's holder holds our files any more; else close() alone would not end a
     // connection.
@@ -121,9 +132,24 @@ private:
     void hand_on(Connection source);
     bool is_last_step(const slot::Journal::Redo& redo);
     void commit_step(slot::Journal::Redo& redo);
+    void carry_out(slot::Journal::Redo& redo, Connection source, const Step& step);
+    void drop(Connection source);
 
+    // The chain of a connection's output as it will be once a redo log is committed.
+    struct Tail {
+        uint64_t out, bytes;
+        slot::ChunkId fresh;  // hung onto it in this commit; 0: none
+    };
     void send_fresh(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes);
-    void keep(slot::Journal::Redo& redo, Connection target, Bytes bytes);
+    void append(slot::Journal::Redo& redo, Connection target, const Step& step, Bytes left_of_run);
+    void keep(slot::Journal::Redo& redo, Tail& tail, Bytes bytes);
+    bool fits_behind(slot::Journal::Redo& redo, Tail& tail, const char* bytes, uint32_t count);
+    void copy(slot::Journal::Redo& redo, Tail& tail, slot::ChunkId chunk, const char* bytes, uint32_t count);
+    void hang(slot::Journal::Redo& redo, Tail& tail, slot::ChunkId chunk);
+    void note_appended(Connection target);
+    void push_appended(Connection source);
+    void push(Connection target);
+    void take_steps(Connection source);
     void flush(Connection c);
     void after_output(Connection c);
     void complete_send(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes,
@@ -132,6 +158,8 @@ private:
     void on_send_error(Connection target, int error);
 
     bool pass_end(Connection from);
+    void go_on_closing(Connection c);
+    void leave_peer(Connection c, Connection peer);
     void end_pair(Connection c, slot::RecordWord how);
     void doom(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason, bool reset);
     void publish_free(Connection c);
@@ -142,6 +170,7 @@ private:
     // Ticks until something about it is due, and what; kNever: nothing.
     int32_t ticks_left(Connection c, slot::CloseReason* why) const;
     void on_deadline(int fd);
+    void on_handler_due(Connection c);
 
     slot::SlotMemory& memory_;
     slot::SharedCounts& counts_;
@@ -150,7 +179,8 @@ private:
     Poller poller_;
     Deadlines deadlines_;
     std::array<const Rules*, slot::kMaxListeners> rules_{};
-    std::vector<uint64_t> starved_;  // Connection::tag of those not read for want of buffers
+    std::array<uint64_t, 2> appended_to_{};  // Connection::tag; 0: none
+    std::vector<uint64_t> starved_;          // Connection::tag of those not read for want of buffers
     uint64_t now_ns_ = 0;
     slot::Tick now_ = 0;
     uint32_t open_ = 0;                                 // accepted and dialled

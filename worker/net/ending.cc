@@ -31,6 +31,7 @@ void disconnect(int fd) {
 void Connections::advance(Connection c) {
     if (c.state() == State::doomed) return finish(c);
     if (c.state() != State::open) return update_interest(c);
+    if (c.has(slot::kClosing)) return go_on_closing(c);
     if (!pass_end(c)) return;
     const Connection source = rules_of(c)->handler->source_of(c);
     if (source && !(source == c) && source.state() == State::open && !pass_end(source)) return;
@@ -52,10 +53,45 @@ bool Connections::pass_end(Connection from) {
         return false;
     }
     if (sink.has_output()) return true;
-    if (!sink.has(slot::kEndOut)) shut(sink);
+    if (!sink.has(slot::kEndOut)) {
+        if (rules_of(sink)->handler->say_last_word(sink)) return false;
+        shut(sink);
+    }
     if (!from.has(slot::kEndOut) || !sink.has(slot::kEndIn)) return true;
     end(from, CloseReason::finished);
     return false;
+}
+
+void Connections::begin_closing(slot::Journal::Redo& redo, Connection c, CloseReason reason) {
+    slot::RecordWord word = c.word();
+    word.flags |= slot::kClosing;
+    word.reason = static_cast<uint8_t>(reason);
+    redo.set(&c->word, word.pack());
+    c->ended_tick = now_;
+    c->dropped = 0;
+}
+
+void Connections::go_on_closing(Connection c) {
+    if (const Connection peer = peer_of(c)) leave_peer(c, peer);
+    if (!c.has_output()) {
+        if (c.has(slot::kEndIn)) return end(c, static_cast<CloseReason>(c.word().reason));
+        if (!c.has(slot::kEndOut)) {
+            c->ended_tick = now_;
+            shut(c);
+        }
+    }
+    update_interest(c);
+    arm(c);
+}
+
+// The server of a client that is closing learns by RST that what it has may not be all.
+void Connections::leave_peer(Connection c, Connection peer) {
+    take_in_hand(c);
+    slot::Journal::Redo redo(journal_);
+    doom(redo, peer, CloseReason::finished, true);
+    redo.set(&c->peer, kNoPeer);
+    redo.commit();
+    finish(peer);
 }
 
 void Connections::shut(Connection c) {
@@ -114,6 +150,7 @@ void Connections::finish(Connection c) {
     close(c.fd());
     FAULT_POINT(close_done_not_published);
     if (!c.is_dialled()) log_end(c);
+    rules_of(c)->handler->on_end(c);
     publish_free(c);
     deadlines_.cancel(c.fd());
     for (auto id = static_cast<slot::ChunkId>(c->out >> 32); id != 0;) {

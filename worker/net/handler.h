@@ -7,7 +7,9 @@
 // they are made in. Worker only.
 
 #include <cstdint>
+#include <string_view>
 
+#include "daemon/slot/chunk_pool.h"
 #include "daemon/slot/journal.h"
 #include "worker/net/connection.h"
 
@@ -19,19 +21,27 @@ struct Bytes {
     uint32_t count = 0;
 };
 
-// What becomes of the first `consumed` of the bytes that a handler was given, in one commit: `run`, which
-// lies inside of them, is sent to `to`, or nothing to nobody. With bytes left over it is asked again.
+// What becomes of the first `consumed` of the bytes that a handler was given, in one commit. `to` gets
+// `chunk`, `run` and `reply`, in this order, or nobody anything. With bytes left over it is asked again.
 struct Step {
     uint32_t consumed = 0;
     Connection to;
-    Bytes run;
+    Bytes run;                    // of the bytes that were given
+    slot::ChunkId chunk = 0;      // the handler's own until now; its link says which part of it
+    std::string_view reply;       // kMostReplyBytes at most; not looked at after the handler's next call
+    bool is_timed = false;        // `ticks_left` may be less from now on
+    slot::ChunkId spent[2] = {};  // the handler's own until now, free afterwards
 };
+inline constexpr uint32_t kMostReplyBytes = 512;
+
+inline constexpr int32_t kNoDeadline = 0x7FFFFFFF;
 
 class Handler {
 public:
     virtual ~Handler() = default;
 
-    // At least one is consumed. What of slot memory changes with it goes into `changes`, at most 4 words.
+    // At least one is consumed. What of slot memory changes with it goes into `changes`, at most 8 words. At
+    // most one small and one large chunk are taken.
     virtual Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) = 0;
     // Whose output fills by what is read from `from`: reading pauses by it, the end of input is passed on to
     // it.
@@ -41,6 +51,8 @@ public:
 
     // In what state a connection begins: `open`, or `waiting` if it is not to be read yet.
     virtual slot::State first_state() const { return slot::State::open; }
+    // Its record is about to be published: what lies beside it is made ready.
+    virtual void prepare(Connection) {}
     // A new connection, registered; or one that a successor found waiting without a peer.
     virtual void on_accepted(Connection) {}
     // A successor found it dialing.
@@ -48,6 +60,26 @@ public:
     // A dialled connection is there, or it failed.
     virtual void on_dialled(Connection) {}
     virtual void on_dial_failed(Connection, int /*sys_errno*/) {}
+
+    // Once for each connection, whatever ended it: what it holds is given back.
+    virtual void on_end(Connection) {}
+    // Ticks until `on_due` is to be called for a connection that is open; by then it may want something else.
+    virtual int32_t ticks_left(Connection) const { return kNoDeadline; }
+    virtual void on_due(Connection) {}
+    // It is told of drains, and ends by itself: it is closed at the end of one only.
+    virtual bool says_goodbye() const { return false; }
+    // All that fed `to` is out and nothing more will come. True: it began to close it, saying why.
+    virtual bool say_last_word(Connection /*to*/) { return false; }
+    // Output of `from` itself that is not made by what its `source_of` sends: reading from it pauses by it,
+    // too.
+    virtual uint64_t own_backlog(Connection) const { return 0; }
+    // For a successor: what it keeps beside the record makes sense; its chunks are marked as used.
+    virtual bool is_sound(Connection) { return true; }
+    // Of a record that is not followed any more: its chunks are not its own.
+    virtual void forget(Connection) {}
+    // Further words about it for the log, at most kMostNoteBytes; returns the end of them.
+    virtual char* describe(Connection, char* text) const { return text; }
+    static constexpr size_t kMostNoteBytes = 160;
 };
 
 }  // namespace tcpd::worker

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -72,45 +73,126 @@ void Connections::complete_send(slot::Journal::Redo& redo, Connection source, Co
         target->active_tick = now_;
         return;
     }
-    if (!target.has_output()) target->progress_tick = now_;
     if (sent != 0) target->active_tick = now_;
-    keep(redo, target, {bytes.at + sent, bytes.count - sent});
+    append(redo, target, {}, {bytes.at + sent, bytes.count - sent});
     commit_step(redo);
     press_back(source, target);
     update_interest(target);
     arm(target);
 }
 
-// Ways to keep what was left over: at the end of the last chunk, in a small chunk, or by keeping the very
-// chunk that it was received into, without a copy; if more of that one is to be handled, in a large chunk.
-void Connections::keep(slot::Journal::Redo& redo, Connection target, Bytes bytes) {
-    const uint64_t out = target->out;
-    redo.set(&target->out_bytes, target->out_bytes + bytes.count);
-    if (out != 0) {
-        ChunkLink& last = chunks_.link(last_of(out));
-        const uint32_t end = last_of(last.range);
-        if (chunks_.bytes(last_of(out)) - end >= bytes.count) {
-            std::memcpy(chunks_.data(last_of(out)) + end, memory_.base() + bytes.at, bytes.count);
-            return redo.set(&last.range, pack_pair(first_of(last.range), end + bytes.count));
+void Connections::append(slot::Journal::Redo& redo, Connection target, const Step& step, Bytes left_of_run) {
+    if (!target.has_output()) target->progress_tick = now_;
+    Tail tail{target->out, target->out_bytes, 0};
+    if (step.chunk != 0) hang(redo, tail, step.chunk);
+    if (left_of_run.count != 0) keep(redo, tail, left_of_run);
+    if (!step.reply.empty()) {
+        const auto count = static_cast<uint32_t>(step.reply.size());
+        if (!fits_behind(redo, tail, step.reply.data(), count)) {
+            copy(redo, tail, chunks_.take_small(), step.reply.data(), count);
         }
     }
-    ChunkId chunk;
-    if (bytes.count <= slot::kSmallChunkBytes) {
-        chunk = chunks_.take_small();
-        std::memcpy(chunks_.data(chunk), memory_.base() + bytes.at, bytes.count);
-        chunks_.link(chunk).range = pack_pair(0, bytes.count);
-    } else if (!is_last_step(redo)) {
-        chunk = chunks_.take_large();
-        std::memcpy(chunks_.data(chunk), memory_.base() + bytes.at, bytes.count);
-        chunks_.link(chunk).range = pack_pair(0, bytes.count);
+    redo.set(&target->out, tail.out);
+    redo.set(&target->out_bytes, tail.bytes);
+}
+
+// Ways to keep what was left over: at the end of the last chunk, in a small chunk, or by keeping the very
+// chunk that it was received into, without a copy; if more of that one is to be handled, in a large chunk.
+void Connections::keep(slot::Journal::Redo& redo, Tail& tail, Bytes bytes) {
+    const char* data = memory_.base() + bytes.at;
+    if (fits_behind(redo, tail, data, bytes.count)) return;
+    if (bytes.count <= slot::kSmallChunkBytes)
+        return copy(redo, tail, chunks_.take_small(), data, bytes.count);
+    if (!is_last_step(redo)) return copy(redo, tail, chunks_.take_large(), data, bytes.count);
+    const auto chunk = static_cast<ChunkId>(journal_.page().receive_chunk);
+    const auto begin = static_cast<uint32_t>(data - chunks_.data(chunk));
+    chunks_.link(chunk) = {0, pack_pair(begin, begin + bytes.count)};
+    hang(redo, tail, chunk);
+    redo.set(&journal_.page().receive_chunk, chunks_.take_large());
+}
+
+// At the end of the last chunk, if that has room. What nobody else names yet changes at once.
+bool Connections::fits_behind(slot::Journal::Redo& redo, Tail& tail, const char* bytes, uint32_t count) {
+    if (tail.out == 0) return false;
+    const ChunkId chunk = last_of(tail.out);
+    ChunkLink& last = chunks_.link(chunk);
+    const uint32_t end = last_of(last.range);
+    if (chunks_.bytes(chunk) - end < count) return false;
+    std::memcpy(chunks_.data(chunk) + end, bytes, count);
+    const uint64_t range = pack_pair(first_of(last.range), end + count);
+    if (chunk == tail.fresh) {
+        last.range = range;
     } else {
-        chunk = static_cast<ChunkId>(journal_.page().receive_chunk);
-        const auto begin = static_cast<uint32_t>(memory_.base() + bytes.at - chunks_.data(chunk));
-        chunks_.link(chunk) = {0, pack_pair(begin, begin + bytes.count)};
-        redo.set(&journal_.page().receive_chunk, chunks_.take_large());
+        redo.set(&last.range, range);
     }
-    if (out != 0) redo.set(&chunks_.link(last_of(out)).next, chunk);
-    redo.set(&target->out, pack_pair(out != 0 ? first_of(out) : chunk, chunk));
+    tail.bytes += count;
+    return true;
+}
+
+void Connections::copy(slot::Journal::Redo& redo, Tail& tail, ChunkId chunk, const char* bytes,
+                       uint32_t count) {
+    std::memcpy(chunks_.data(chunk), bytes, count);
+    chunks_.link(chunk) = {0, pack_pair(0, count)};
+    hang(redo, tail, chunk);
+}
+
+void Connections::hang(slot::Journal::Redo& redo, Tail& tail, ChunkId chunk) {
+    ChunkLink& link = chunks_.link(chunk);
+    link.next = 0;
+    if (tail.out != 0) {
+        ChunkLink& last = chunks_.link(last_of(tail.out));
+        if (last_of(tail.out) == tail.fresh) {
+            last.next = chunk;
+        } else {
+            redo.set(&last.next, chunk);
+        }
+    }
+    tail.out = pack_pair(tail.out != 0 ? first_of(tail.out) : chunk, chunk);
+    tail.bytes += last_of(link.range) - first_of(link.range);
+    tail.fresh = chunk;
+}
+
+// Sent once the steps in hand are done.
+void Connections::note_appended(Connection target) {
+    for (uint64_t& tag : appended_to_) {
+        if (tag == 0 || tag == target.tag()) {
+            tag = target.tag();
+            return;
+        }
+    }
+}
+
+void Connections::push_appended(Connection source) {
+    const uint64_t source_tag = source.tag();
+    for (uint64_t& tag : appended_to_) {
+        const Connection target = at(static_cast<int>(tag >> 32));
+        if (target && target.tag() == tag && target.state() == slot::State::open) {
+            push(target);
+            if (target.tag() == tag && target.has(slot::kClosing) && tag != source_tag) advance(target);
+        }
+        tag = 0;
+    }
+    const bool is_there = source.tag() == source_tag && source.state() == slot::State::open;
+    if (!is_there) return;
+    if (source.has(slot::kClosing) || source.has(slot::kEndIn)) return advance(source);
+    if (source.has(slot::kThrottled)) update_interest(source);
+}
+
+void Connections::push(Connection target) {
+    const uint64_t tag = target.tag();
+    take_in_hand(target);
+    if (target.has_output() && (target->interest & EPOLLOUT) == 0) flush(target);
+    if (target.tag() != tag || target.state() != slot::State::open || !target.has_output()) return;
+    if (const Connection source = rules_of(target)->handler->source_of(target)) press_back(source, target);
+    update_interest(target);
+    arm(target);
+}
+
+void Connections::say(slot::Journal::Redo& redo, Connection c, std::string_view reply, ChunkId chunk) {
+    append(redo, c, {.to = c, .chunk = chunk, .reply = reply}, {});
+    redo.commit();
+    note_appended(c);
+    push_appended(c);
 }
 
 void Connections::flush(Connection c) {
@@ -182,9 +264,11 @@ void Connections::on_send_error(Connection target, int error) {
 void Connections::press_back(Connection source, Connection sink) {
     const Rules& rules = *rules_of(sink);
     const bool paused = source.has(slot::kPaused);
-    if (!paused && sink->out_bytes > rules.output_high_bytes) {
+    const uint64_t fill = std::max(sink->out_bytes, rules.handler->own_backlog(source));
+    const uint64_t high = chunks_.is_over_budget() ? 0 : rules.output_high_bytes;
+    if (!paused && fill > high) {
         source.set(slot::kPaused);
-    } else if (paused && sink->out_bytes <= rules.output_low_bytes) {
+    } else if (paused && fill <= std::min(high, rules.output_low_bytes)) {
         source.set(slot::kPaused, false);
     } else {
         return;

@@ -14,7 +14,7 @@ using slot::Tick;
 
 namespace {
 
-constexpr int32_t kNever = 0x7FFFFFFF;
+constexpr Tick kLingerTicks = 60;    // 1 s, from the end of our output to the end of a connection that closes
 constexpr Tick kDialRetryTicks = 6;  // 100 ms after a local fault
 
 // A point in the drain's second half that belongs to this connection alone, the same for every successor.
@@ -25,15 +25,10 @@ uint64_t spread_point(uint64_t id, uint64_t begin_ns, uint64_t until_ns) {
     return from_ns + ((until_ns - from_ns) >> 24) * scattered;
 }
 
-struct DrainTime {
-    uint64_t begin_ns, until_ns;  // until_ns 0: no drain, or one without a limit
-    bool spread;
-};
-
 // The nearest of several limits.
 struct Nearest {
     Tick now;
-    int32_t left = kNever;
+    int32_t left = kNoDeadline;
     CloseReason why = CloseReason::none;
 
     void consider(Tick from, Tick limit, CloseReason reason) {
@@ -43,7 +38,7 @@ struct Nearest {
         left = rest;
         why = reason;
     }
-    void consider_drain(uint64_t id, const DrainTime& drain) {
+    void consider_drain(uint64_t id, const Connections::DrainTime& drain) {
         if (drain.until_ns == 0) return;
         const uint64_t at = drain.spread ? spread_point(id, drain.begin_ns, drain.until_ns) : drain.until_ns;
         consider(slot::to_tick(at), 1, drain.spread ? CloseReason::drained : CloseReason::drain_timeout);
@@ -73,6 +68,7 @@ Connection Connections::place(int fd, const slot::Record& fields, slot::RecordWo
 Connection Connections::publish_accepted(int fd, const slot::Record& fields, slot::JournalWord after) {
     slot::RecordWord word;
     const Connection c = place(fd, fields, &word);
+    rules_of(fields.listener)->handler->prepare(c);
     journal_.take_in_hand(fd, word.generation, 0, 0);
     slot::ListenerCounters& counters = *rules_of(fields.listener)->counters;
     slot::Journal::Redo redo(journal_);
@@ -89,6 +85,7 @@ Connection Connections::publish_accepted(int fd, const slot::Record& fields, slo
 Connection Connections::publish_dialled(int fd, const slot::Record& fields, Connection client) {
     slot::RecordWord word;
     const Connection c = place(fd, fields, &word);
+    rules_of(fields.listener)->handler->prepare(c);
     journal_.take_in_hand(client.fd(), client.generation(), fd, word.generation);
     slot::Journal::Redo redo(journal_);
     redo.set(&c->word, word.pack());
@@ -125,7 +122,9 @@ uint32_t Connections::wanted(Connection c) const {
     if (word.state == State::dialing) return EPOLLOUT;
     if (word.state != State::open) return 0;
     uint32_t events = c.has_output() ? static_cast<uint32_t>(EPOLLOUT) : 0;
-    if ((word.flags & (slot::kEndIn | slot::kPaused)) == 0) events |= EPOLLIN;
+    uint32_t unread = slot::kEndIn | slot::kPaused | slot::kThrottled;
+    if ((word.flags & slot::kClosing) != 0) unread = c.has_output() ? slot::kClosing : slot::kEndIn;
+    if ((word.flags & unread) == 0) events |= EPOLLIN;
     return events;
 }
 
@@ -179,7 +178,16 @@ int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
     if (word.state == State::waiting && c->peer == kNoPeer) {
         nearest.consider(c->active_tick, kDialRetryTicks, CloseReason::local_fault);
     }
-    if (word.state == State::open) {
+    const bool closes = (word.flags & slot::kClosing) != 0;
+    if (word.state == State::open && closes) {
+        const auto reason = static_cast<CloseReason>(word.reason);
+        if (c.has_output()) {
+            nearest.consider(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
+            nearest.consider(c->ended_tick, rules.closing, CloseReason::closing_timeout);
+        } else {
+            nearest.consider(c->ended_tick, kLingerTicks, reason);
+        }
+    } else if (word.state == State::open) {
         const Connection peer = peer_of(c);
         const bool ended = (word.flags & slot::kEndIn) != 0;
         const bool both = ended && (!peer || peer.has(slot::kEndIn));
@@ -191,9 +199,13 @@ int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
                              CloseReason::half_closed);
         }
     }
-    if (!c.is_dialled()) {
-        nearest.consider_drain(c->id, {drain_begin_ns_, drain_until_ns_, drain_spread_});
-        nearest.consider_drain(c->id, {rules.drain_begin_ns, rules.drain_until_ns, rules.drain_spread});
+    if (!c.is_dialled() && !rules.handler->says_goodbye()) nearest.consider_drain(c->id, drain_of(c));
+    if (word.state == State::open && !closes) {
+        const int32_t due = rules.handler->ticks_left(c);
+        if (due < nearest.left) {
+            nearest.left = due;
+            nearest.why = CloseReason::none;
+        }
     }
     *why = nearest.why;
     return nearest.left;
@@ -202,7 +214,7 @@ int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
 void Connections::arm(Connection c) {
     CloseReason why;
     const int32_t left = ticks_left(c, &why);
-    if (left != kNever) deadlines_.arm(c.fd(), now_ + static_cast<Tick>(std::max(left, 0)));
+    if (left != kNoDeadline) deadlines_.arm(c.fd(), now_ + static_cast<Tick>(std::max(left, 0)));
 }
 
 void Connections::look_at_deadlines() {
@@ -216,13 +228,29 @@ void Connections::on_deadline(int fd) {
     CloseReason why;
     const int32_t left = ticks_left(c, &why);
     if (left > 0) {
-        if (left != kNever) deadlines_.arm(fd, now_ + static_cast<Tick>(left));
+        if (left != kNoDeadline) deadlines_.arm(fd, now_ + static_cast<Tick>(left));
         return;
     }
     Handler* handler = rules_of(c)->handler;
     if (why == CloseReason::upstream_timeout) return handler->on_dial_failed(c, ETIMEDOUT);
     if (why == CloseReason::local_fault) return handler->on_accepted(c);
+    if (why == CloseReason::none) return on_handler_due(c);
     end(c, why, why == CloseReason::slow_reader || why == CloseReason::closing_timeout);
+}
+
+void Connections::on_handler_due(Connection c) {
+    const uint64_t tag = c.tag();
+    rules_of(c)->handler->on_due(c);
+    if (c.tag() == tag && c.state() == State::open) arm(c);
+}
+
+Connections::DrainTime Connections::drain_of(Connection c) const {
+    const Rules& rules = *rules_of(c);
+    const DrainTime own{rules.drain_begin_ns, rules.drain_until_ns, rules.drain_spread};
+    const DrainTime all{drain_begin_ns_, drain_until_ns_, drain_spread_};
+    if (own.begin_ns == 0 || all.begin_ns == 0) return own.begin_ns == 0 ? all : own;
+    if (own.until_ns == 0 || all.until_ns == 0) return own.until_ns == 0 ? all : own;
+    return own.until_ns < all.until_ns ? own : all;
 }
 
 void Connections::retry_starved() {
@@ -241,7 +269,6 @@ void Connections::begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread)
     drain_begin_ns_ = begin_ns;
     drain_until_ns_ = until_ns;
     drain_spread_ = spread;
-    if (until_ns == 0) return;
     const uint32_t high = memory_.worker_control().high_fd.load(std::memory_order_relaxed);
     for (uint32_t fd = 1; fd < high && fd < record_count(); ++fd) {
         if (const Connection c = at(static_cast<int>(fd)); c && !c.is_dialled()) arm(c);

@@ -98,11 +98,15 @@ private:
                                  flip() ? "us" : ""};
         }
         drawn.backlog = flip() ? 1 : 65535;
-        drawn.timeouts = {duration(), duration(), duration(), duration()};
-        drawn.limits = {one_of<uint64_t>({0, 1, 0xffffffff}), one_of<uint64_t>({64 * 1024, 100'000, 1 << 30}),
-                        one_of<uint64_t>({1, 1025, 64 * 1024})};
+        drawn.timeouts.idle = duration();
+        drawn.timeouts.half_close = duration();
+        drawn.timeouts.closing = duration();
+        drawn.timeouts.slow_reader = duration();
+        drawn.limits.connections = one_of<uint64_t>({0, 1, 0xffffffff});
+        drawn.limits.output_high_bytes = one_of<uint64_t>({64 * 1024, 100'000, 1 << 30});
+        drawn.limits.output_low_bytes = one_of<uint64_t>({1, 1025, 64 * 1024});
         drawn.handler.kind = one_of<HandlerKind>({HandlerKind::echo, HandlerKind::discard});
-        if (upstreams > 0 && flip()) drawn.handler = {HandlerKind::proxy, random_() % upstreams};
+        if (upstreams > 0 && flip()) drawn.handler = {HandlerKind::proxy, random_() % upstreams, {}};
         return drawn;
     }
 

@@ -35,7 +35,10 @@ struct Death {
         page.redo[1] = {f.memory.offset_of(&page.handled_bytes), consumed};
         return consumed == received ? 1 : 2;
     }
-    void in(Phase phase, uint32_t count = 0) { page.word.store(JournalWord{phase, count}.pack()); }
+    void in(Phase phase, uint32_t count = 0) {
+        if (phase == Phase::received) page.received_bytes = count;
+        page.word.store(JournalWord{phase, count}.pack());
+    }
 };
 
 }  // namespace

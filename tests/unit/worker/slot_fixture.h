@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -99,6 +100,7 @@ struct SlotFixture {
         UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         const int one = 1;
         setsockopt(listener.get(), SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
+        setsockopt(listener.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -108,6 +110,7 @@ struct SlotFixture {
         getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length);
         Ends ends;
         ends.client.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        setsockopt(ends.client.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         BOOST_REQUIRE(connect(ends.client.get(), reinterpret_cast<sockaddr*>(&address), length) == 0);
         ends.server = accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         BOOST_REQUIRE(ends.server >= 0);

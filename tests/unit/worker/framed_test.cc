@@ -1,0 +1,381 @@
+// Framed listeners without processes: what is due when, by a clock of our own; what a successor makes of it.
+
+#include "worker/handler/framed.h"
+
+#include <openssl/sha.h>
+
+#include "tests/unit/worker/slot_fixture.h"
+
+namespace tcpd::worker {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::string frame(uint32_t type, std::string_view payload = {}) {
+    std::string text(kTcpdMagic);
+    text += '\x01';
+    for (int shift : {8, 0}) text += static_cast<char>(type >> shift);
+    for (int shift : {24, 16, 8, 0}) text += static_cast<char>(payload.size() >> shift);
+    return text.append(payload);
+}
+
+std::string control(ControlType type, std::string_view payload = {}) {
+    return frame(static_cast<uint32_t>(type), payload);
+}
+
+std::string error(FrameError code, std::string_view reason) {
+    const auto number = static_cast<uint16_t>(code);
+    const std::string payload{static_cast<char>(number >> 8), static_cast<char>(number)};
+    return control(ControlType::error, payload + std::string(reason));
+}
+
+// Printable: "PING ", "7:5000 " (type and bytes), "ERROR 400 text ".
+std::string shown(std::string_view bytes) {
+    std::string text;
+    const Framing framing(*conf::find_built_in_framing("tcpd"));
+    for (FrameProgress one; framing.feed(one, {}, bytes) == FrameStep::whole; one = {}) {
+        const std::string_view payload = bytes.substr(one.header_bytes, one.payload_bytes());
+        bytes.remove_prefix(one.total_bytes);
+        switch (static_cast<ControlType>(one.type)) {
+            case ControlType::ping: text += "PING "; break;
+            case ControlType::pong: text += "PONG "; break;
+            case ControlType::error:
+                text += "ERROR " + std::to_string(static_cast<uint8_t>(payload[0]) * 256 +
+                                                  static_cast<uint8_t>(payload[1]));
+                text += " " + std::string(payload.substr(2)) + " ";
+                break;
+            default: text += std::to_string(one.type) + ":" + std::to_string(payload.size()) + " ";
+        }
+    }
+    return bytes.empty()
+               ? text
+               : text + "and " + std::to_string(bytes.size()) + " bytes: " + std::string(bytes.substr(0, 5));
+}
+
+conf::Listener tcpd_listener() {
+    conf::Listener listener;
+    listener.name = "it";
+    listener.framing = *conf::find_built_in_framing("tcpd");
+    return listener;
+}
+
+struct FramedFixture : SlotFixture {
+    explicit FramedFixture(conf::Listener listener = tcpd_listener()) : config(std::move(listener)) {
+        install();
+        now_ns = monotonic_ns();
+        set_now();
+    }
+    void install() {
+        framed =
+            std::make_unique<Framed>(worker->connections, config, nullptr, config.framing.max_frame_bytes);
+        worker->rules[0].handler = framed.get();
+        worker->rules[0].closing = ticks_of(30'000'000'000);
+    }
+    void succeed() {
+        auto next = seat();
+        framed.reset();
+        worker = std::move(next);
+        install();
+        set_now();
+        worker->adopt();
+    }
+    void set_now() { worker->connections.set_now(now_ns); }
+    void turn() {
+        epoll_event events[64];
+        for (int n = worker->connections.poller().poll(events, 64); n > 0;
+             n = worker->connections.poller().poll(events, 64)) {
+            for (int i = 0; i < n; ++i) worker->connections.on_event(events[i]);
+        }
+    }
+    // In steps as a loop's tick takes them.
+    void pass(Duration time) {
+        const uint64_t end = now_ns + to_ns(time);
+        while (now_ns < end) {
+            now_ns = std::min(end, now_ns + 50'000'000);
+            set_now();
+            turn();
+            worker->connections.look_at_deadlines();
+        }
+    }
+    Ends client() {
+        Ends ends = connect_over_loopback();
+        slot::Record record = fields(0, slot::State::open);
+        record.opened_ns = now_ns;
+        record.active_tick = record.input_tick = worker->connections.now();
+        worker->connections.watch(worker->connections.publish_accepted(ends.server, record, {}));
+        return ends;
+    }
+    std::string ask(const Ends& e, const std::string& bytes) {
+        write_all(e.client.get(), bytes);
+        turn();
+        return read_now(e.client.get());
+    }
+    void asks(const Ends& e, const std::string& bytes, const std::string& wanted) {
+        BOOST_TEST(shown(ask(e, bytes)) == shown(wanted));
+    }
+    slot::SessionRecord& session(const Ends& e) { return memory.sessions()[e.server]; }
+    size_t closed(slot::CloseReason reason) {
+        return memory.scoreboard().listeners[0].closed[static_cast<size_t>(reason)];
+    }
+    void check_no_chunk_is_left() {
+        // The one that is received into stays.
+        BOOST_TEST(worker->connections.chunks().used_bytes() <= slot::kLargeChunkBytes);
+    }
+
+    conf::Listener config;
+    std::unique_ptr<Framed> framed;
+    uint64_t now_ns = 0;
+};
+
+struct AuthFixture : FramedFixture {
+    AuthFixture() : FramedFixture(listener()) {}
+    static conf::Listener listener() {
+        conf::Listener one = tcpd_listener();
+        one.auth.by_token = true;
+        conf::Token token{"alice", {}};
+        SHA256(reinterpret_cast<const unsigned char*>("secret"), 6, token.sha256.data());
+        one.auth.tokens = {token};
+        return one;
+    }
+};
+
+struct RateFixture : FramedFixture {
+    RateFixture() : FramedFixture(listener("tcpd")) {}
+    static conf::Listener listener(const char* framing) {
+        conf::Listener one = tcpd_listener();
+        one.framing = *conf::find_built_in_framing(framing);
+        one.limits.message_rate = {2, 1s};
+        return one;
+    }
+};
+
+struct LineRateFixture : FramedFixture {
+    LineRateFixture() : FramedFixture(RateFixture::listener("line")) {}
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(worker_framed)
+
+BOOST_FIXTURE_TEST_CASE(the_silent_are_asked_three_times_and_lost_after_four_intervals, FramedFixture) {
+    const Ends e = client();
+    std::string heard;
+    for (int i = 0; i < 3; ++i) {
+        pass(29s);
+        BOOST_TEST(read_now(e.client.get()) == "");
+        pass(1100ms);
+        BOOST_TEST(shown(read_now(e.client.get())) == shown(control(ControlType::ping)));
+    }
+    pass(28s);
+    BOOST_TEST(!!at(e.server));
+    pass(3s);
+    BOOST_TEST(!at(e.server));
+    BOOST_TEST(closed(slot::CloseReason::heartbeat_lost) == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(any_byte_is_a_sign_of_life, FramedFixture) {
+    const Ends e = client();
+    const std::string slow = frame(1, "hello");
+    for (size_t i = 0; i + 1 < slow.size(); ++i) {
+        pass(40s);
+        const std::string heard = read_now(e.client.get());
+        BOOST_TEST((heard == control(ControlType::ping) || heard.empty()));
+        write_all(e.client.get(), slow.substr(i, 1));
+        turn();
+        BOOST_REQUIRE(!!at(e.server));
+    }
+    asks(e, slow.substr(slow.size() - 1), slow);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_successor_goes_on_counting_pings, FramedFixture) {
+    const Ends e = client();
+    pass(61s);
+    BOOST_TEST(shown(read_now(e.client.get())) ==
+               shown(control(ControlType::ping) + control(ControlType::ping)));
+    succeed();
+    pass(30s);
+    BOOST_TEST(shown(read_now(e.client.get())) == shown(control(ControlType::ping)));
+    succeed();
+    pass(30s);
+    BOOST_TEST(!at(e.server));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_frame_that_stalls_ends_the_connection, FramedFixture) {
+    const Ends e = client();
+    asks(e, frame(1, "a") + frame(2, "b").substr(0, 9), frame(1, "a"));
+    pass(20s);
+    write_all(e.client.get(), "\x01");
+    pass(58s);
+    BOOST_REQUIRE(!!at(e.server));
+    (void)read_now(e.client.get());
+    pass(3s);
+    BOOST_TEST(shown(read_now(e.client.get())) == shown(error(FrameError::malformed, "the frame stalled")));
+    BOOST_TEST(read_now(e.client.get()) == "EOF");
+    pass(2s);
+    BOOST_TEST(closed(slot::CloseReason::stalled) == 1u);
+    check_no_chunk_is_left();
+}
+
+BOOST_FIXTURE_TEST_CASE(who_closes_is_let_go_within_a_second, FramedFixture) {
+    const Ends e = client();
+    BOOST_TEST(ask(e, "GET / HTTP/1.1\r\n") == error(FrameError::malformed, "bad magic"));
+    BOOST_TEST(read_now(e.client.get()) == "EOF");
+    write_all(e.client.get(), std::string(5000, 'x'));
+    pass(800ms);
+    BOOST_REQUIRE(!!at(e.server));
+    pass(400ms);
+    BOOST_TEST(!at(e.server));
+    BOOST_TEST(closed(slot::CloseReason::malformed) == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(who_closes_and_never_stops_is_let_go_after_a_mebibyte, FramedFixture) {
+    const Ends e = client();
+    BOOST_TEST(ask(e, "GET / HTTP/1.1\r\n") == error(FrameError::malformed, "bad magic"));
+    const std::string much(64 * 1024, 'x');
+    size_t sent = 0;
+    for (; sent < 2'000'000 && at(e.server); turn()) {
+        const ssize_t n = send(e.client.get(), much.data(), much.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0) sent += static_cast<size_t>(n);
+    }
+    BOOST_TEST(!at(e.server));
+    BOOST_TEST(sent > 1024u * 1024);
+}
+
+BOOST_FIXTURE_TEST_CASE(authentication_is_awaited_for_five_seconds, AuthFixture) {
+    const Ends e = client();
+    pass(4900ms);
+    BOOST_TEST(read_now(e.client.get()) == "");
+    succeed();
+    pass(200ms);
+    BOOST_TEST(shown(read_now(e.client.get())) ==
+               shown(error(FrameError::unauthorized, "authentication is late")));
+    pass(2s);
+    BOOST_TEST(closed(slot::CloseReason::unauthorized) == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_session_outlives_its_worker_in_each_state, AuthFixture) {
+    const Ends e = client();
+    const std::string auth = control(ControlType::auth, "\x01secret");
+    asks(e, auth.substr(0, 13), "");
+    succeed();
+    const std::string id(reinterpret_cast<const char*>(session(e).id), sizeof session(e).id);
+    asks(e, auth.substr(13), control(ControlType::auth_ok, id));
+    succeed();
+    BOOST_TEST(std::string(session(e).identity, session(e).identity_bytes) == "alice");
+    const std::string half = frame(7, std::string(5000, 'x'));
+    asks(e, half.substr(0, 4500), "");
+    succeed();
+    asks(e, half.substr(4500), half);
+    const std::string big = frame(7, std::string(200'000, 'y'));
+    std::string back = ask(e, big.substr(0, 1000));
+    succeed();
+    for (size_t i = 1000; i < big.size(); i += 50'000) {
+        back += ask(e, big.substr(i, 50'000));
+        back += read_now(e.client.get());
+    }
+    BOOST_TEST((back == big));
+    BOOST_TEST(ask(e, control(ControlType::close)) == "EOF");
+    succeed();
+    pass(1100ms);
+    BOOST_TEST(closed(slot::CloseReason::goodbye) == 1u);
+    BOOST_TEST(lost() == 0u);
+    check_no_chunk_is_left();
+}
+
+BOOST_FIXTURE_TEST_CASE(a_successor_follows_no_session_that_makes_no_sense, FramedFixture) {
+    struct Row {
+        const char* what;
+        void (*spoil)(slot::SessionRecord&);
+    };
+    const Row rows[] = {
+        {"state", [](slot::SessionRecord& s) { s.word = 99; }},
+        {"chunk", [](slot::SessionRecord& s) { s.in = 0xFFFFFFF; }},
+        {"no chunk", [](slot::SessionRecord& s) { s.in = 0; }},
+        {"seen", [](slot::SessionRecord& s) { s.progress[1] = 5000; }},
+        {"seen all", [](slot::SessionRecord& s) { s.progress[1] = s.progress[0]; }},
+        {"identity", [](slot::SessionRecord& s) { s.identity_bytes = 48; }},
+        {"later", [](slot::SessionRecord& s) { s.later = 1 << 30; }},
+        {"the same chunk", [](slot::SessionRecord& s) { s.later = s.in; }},
+        {"streamed", [](slot::SessionRecord& s) { s.word |= uint64_t{slot::kPassingOn} << 16; }},
+    };
+    uint64_t lost_so_far = 0;
+    for (const Row& row : rows) {
+        BOOST_TEST_CONTEXT(row.what) {
+            const Ends e = client();
+            asks(e, frame(1, "hello").substr(0, 13), "");
+            row.spoil(session(e));
+            succeed();
+            BOOST_TEST(!at(e.server));
+            BOOST_TEST(lost() == ++lost_so_far);
+        }
+    }
+    check_no_chunk_is_left();
+}
+
+BOOST_FIXTURE_TEST_CASE(messages_beyond_their_rate_are_refused_in_their_place, RateFixture) {
+    const Ends e = client();
+    const std::string no = error(FrameError::too_many, "too many messages");
+    asks(e, frame(1) + frame(2) + frame(3) + control(ControlType::ping) + frame(4),
+         frame(1) + frame(2) + no + control(ControlType::pong) + no);
+    pass(500ms);
+    asks(e, frame(5) + frame(6), frame(5) + no);
+    const std::string long_one = frame(7, std::string(100'000, 'x'));
+    asks(e, long_one.substr(0, 60'000), no);
+    pass(500ms);
+    asks(e, long_one.substr(60'000) + frame(8), frame(8));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_framing_without_errors_holds_its_client_back, LineRateFixture) {
+    const Ends e = client();
+    BOOST_TEST(ask(e, "1\n2\n3\n4\n") == "1\n2\n3\n4\n");
+    BOOST_TEST(ask(e, "5\n") == "");
+    pass(900ms);
+    BOOST_TEST(read_now(e.client.get()) == "");
+    succeed();
+    pass(700ms);
+    BOOST_TEST(read_now(e.client.get()) == "5\n");
+}
+
+BOOST_FIXTURE_TEST_CASE(over_its_budget_a_worker_begins_nothing_and_goes_on_with_the_rest, FramedFixture) {
+    const Ends idle = client(), half = client(), fresh = client();
+    const std::string message = frame(1, std::string(3000, 'x'));
+    asks(half, message.substr(0, 2000), "");
+    worker->connections.chunks().set_budget(slot::kSmallChunkBytes);
+    const std::string no = error(FrameError::unavailable, "no memory for a message that comes in parts");
+    asks(fresh, message.substr(0, 2000), no);
+    asks(fresh, message.substr(2000) + frame(2), frame(2));
+    asks(half, message.substr(2000), message);
+    asks(idle, frame(3), frame(3));
+    asks(fresh, message.substr(0, 5), no);
+    pass(2s);
+    BOOST_TEST(closed(slot::CloseReason::shed) == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_drain_says_goodbye_over_its_first_half_and_ends_with_the_grace, FramedFixture) {
+    std::vector<Ends> all;
+    for (int i = 0; i < 20; ++i) all.push_back(client());
+    worker->connections.begin_drain(now_ns, now_ns + to_ns(20s), true);
+    size_t early = 0, told = 0;
+    for (int half = 0; half < 2; ++half) {
+        pass(5s);
+        for (const Ends& e : all) {
+            const std::string heard = read_now(e.client.get());
+            if (heard.empty()) continue;
+            BOOST_TEST(heard.substr(5, 2) == "\xF0\x06");
+            half == 0 ? ++early : ++told;
+        }
+    }
+    told += early;
+    BOOST_TEST(told == 20u);
+    BOOST_TEST((early > 3 && early < 17));
+    asks(all[0], frame(1), frame(1));
+    pass(8500ms);
+    asks(all[0], frame(1), frame(1));
+    pass(2s);
+    for (const Ends& e : all) BOOST_TEST(!at(e.server));
+    BOOST_TEST(closed(slot::CloseReason::drained) == 20u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace tcpd::worker

@@ -1,0 +1,313 @@
+// Frames as they come. Each function returns one step: what becomes of the first bytes of the input.
+
+#include "worker/handler/framed.h"
+
+#include <fmt/format.h>
+#include <sys/random.h>
+
+#include <cstring>
+
+#include "daemon/base/clock.h"
+#include "worker/net/rules.h"
+
+namespace tcpd::worker {
+
+using slot::CloseReason;
+using slot::SessionState;
+using What = Verdict::What;
+
+namespace {
+
+conf::Framing with_most(conf::Framing framing, uint64_t max_frame_bytes) {
+    framing.max_frame_bytes = max_frame_bytes;
+    return framing;
+}
+
+constexpr uint64_t range_of(uint64_t bytes) { return bytes; }  // ChunkLink::range from the chunk's begin on
+
+}  // namespace
+
+Framed::Framed(Connections& connections, const conf::Listener& listener, std::unique_ptr<Proxy> proxy,
+               uint64_t most_of_reply)
+    : connections_(connections),
+      framing_(listener.framing),
+      reply_framing_(with_most(listener.framing, most_of_reply)),
+      authenticator_(listener.auth),
+      routes_(listener.handler),
+      rate_(listener.limits.message_rate.count, to_ns(listener.limits.message_rate.per)),
+      proxy_(std::move(proxy)),
+      name_(listener.name),
+      is_tcpd_(listener.framing.kind == conf::FramingKind::tcpd),
+      auth_(ticks_of(to_ns(listener.timeouts.auth))),
+      frame_(ticks_of(to_ns(listener.timeouts.frame))),
+      heartbeat_(is_tcpd_ ? ticks_of(to_ns(listener.heartbeat.interval)) : 0),
+      misses_(listener.heartbeat.misses) {}
+
+// INIT. What a former connection left at this descriptor is gone before this one is published.
+void Framed::prepare(Connection c) {
+    slot::SessionRecord& record = session_of(c).record();
+    record = {};
+    slot::SessionWord word;
+    if (authenticator_.is_required() && !c.is_dialled()) word.state = SessionState::authenticating;
+    record.word = word.pack();
+    if (is_tcpd_) (void)getrandom(record.id, sizeof record.id, 0);
+}
+
+void Framed::on_accepted(Connection client) {
+    if (proxy_) proxy_->on_accepted(client);
+}
+
+void Framed::on_end(Connection c) {
+    slot::SessionRecord& record = session_of(c).record();
+    for (uint64_t* chunk : {&record.in, &record.later}) {
+        if (*chunk != 0) connections_.chunks().release(static_cast<slot::ChunkId>(*chunk));
+        *chunk = 0;
+    }
+}
+
+bool Framed::is_sound(Connection c) {
+    const Session session = session_of(c);
+    const slot::SessionRecord& record = session.record();
+    const slot::SessionWord word = session.word();
+    const FrameProgress frame = session.progress();
+    if (word.state > SessionState::active || record.identity_bytes > sizeof record.identity) return false;
+    const uint16_t streamed = slot::kPassingOn | slot::kDropping;
+    if (word.has(streamed) && (record.in != 0 || frame.seen_bytes == 0)) return false;
+    if (frame.total_bytes != 0 && frame.seen_bytes >= frame.total_bytes) return false;
+    slot::ChunkPool& chunks = connections_.chunks();
+    if (record.later != 0) {
+        const auto later = static_cast<slot::ChunkId>(record.later);
+        if (!chunks.is_valid(record.later) || !chunks.mark_used(later)) return false;
+        if (chunks.link(later).range == 0 || chunks.link(later).range > chunks.bytes(later)) return false;
+    }
+    if (record.in == 0) return frame.seen_bytes == 0 || word.has(streamed);
+    if (!chunks.is_valid(record.in) || !chunks.mark_used(session.chunk())) return false;
+    return frame.seen_bytes != 0 && frame.seen_bytes <= chunks.bytes(session.chunk());
+}
+
+char* Framed::describe(Connection c, char* text) const {
+    if (!is_tcpd_) return text;
+    const Session session = session_of(c);
+    constexpr char kHex[] = "0123456789abcdef";
+    char id[2 * sizeof(slot::SessionRecord::id)];
+    for (size_t i = 0; i < sizeof id; ++i) {
+        const auto byte = static_cast<uint8_t>(session.id()[i / 2]);
+        id[i] = kHex[i % 2 == 0 ? byte >> 4 : byte & 15];
+    }
+    text = fmt::format_to(text, " session={} messages={}", std::string_view(id, sizeof id),
+                          session.record().messages);
+    return session.identity().empty() ? text : fmt::format_to(text, " identity={}", session.identity());
+}
+
+// -- frames
+
+Step Framed::on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) {
+    Input in{from,
+             session_of(from),
+             from.is_dialled() ? reply_framing_ : framing_,
+             received,
+             {connections_.memory().base() + received.at, received.count},
+             changes};
+    return in.session.is_inside_frame() ? go_on(in) : take_frames(in);
+}
+
+// What the frames in one run have in common; `rate_ns` is the record's as it will be.
+Verdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) const {
+    if (in.from.is_dialled()) return {};
+    if (is_tcpd_ && type >= kFirstControlType) return {What::control};
+    if (!in.session.is_active()) return {What::unauthorized};
+    if (rate_.is_limited()) {
+        if (!is_tcpd_) {
+            rate_.charge(*rate_ns, connections_.now_ns());
+        } else if (!rate_.admit(*rate_ns, connections_.now_ns())) {
+            return {What::refuse, FrameError::too_many};
+        }
+    }
+    return routes_.find(type);
+}
+
+// A framing without error frames holds its client back instead.
+bool Framed::count(Input& in, uint32_t frames, uint64_t rate_ns) {
+    slot::SessionRecord& record = in.session.record();
+    in.changes.set(&record.messages, record.messages + frames);
+    if (!rate_.is_limited() || in.from.is_dialled()) return false;
+    in.changes.set(&record.rate_ns, rate_ns);
+    if (is_tcpd_ || rate_.wait_ns(rate_ns, connections_.now_ns()) == 0) return false;
+    slot::RecordWord word = in.from.word();
+    word.flags |= slot::kThrottled;
+    in.changes.set(&in.from->word, word.pack());
+    return true;
+}
+
+// As many whole frames at the front as have the same verdict, in one run.
+Step Framed::take_frames(Input& in) {
+    Verdict verdict;
+    uint32_t end = 0, frames = 0;
+    uint64_t rate_ns = in.session.record().rate_ns, next_rate_ns = rate_ns;
+    while (end < in.bytes.count) {
+        FrameProgress frame;
+        const std::string_view rest = in.text.substr(end);
+        const FrameStep step = in.framing.feed(frame, {}, rest);
+        if (step != FrameStep::whole) {
+            if (frames > 0) break;
+            return step == FrameStep::bad ? on_fault(in, frame, in.text) : keep_on(in, frame, in.bytes.count);
+        }
+        const Verdict next = judge(in, frame.type, &next_rate_ns);
+        if (frames > 0 && next != verdict) break;
+        verdict = next;
+        const auto total = static_cast<uint32_t>(frame.total_bytes);
+        if (verdict.what != What::pass && verdict.what != What::drop) {
+            const std::string_view payload = rest.substr(frame.header_bytes, frame.payload_bytes());
+            return answer(in, verdict, frame, payload, {.consumed = total});
+        }
+        rate_ns = next_rate_ns;
+        end += total;
+        ++frames;
+    }
+    const bool is_held_back = count(in, frames, rate_ns);
+    if (verdict.what == What::drop) return {.consumed = end, .is_timed = is_held_back};
+    return {.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = is_held_back};
+}
+
+// Further bytes of the frame in hand.
+Step Framed::go_on(Input& in) {
+    FrameProgress frame = in.session.progress();
+    const uint64_t before = frame.seen_bytes;
+    const slot::SessionWord word = in.session.word();
+    const slot::ChunkId chunk = in.session.chunk();
+    const std::string_view head =
+        chunk != 0 ? std::string_view(connections_.chunks().data(chunk), before) : std::string_view();
+    const FrameStep next = in.framing.feed(frame, head, in.text);
+    if (next == FrameStep::bad) {
+        std::string first(head.substr(0, 16));
+        first += in.text.substr(0, 16 - first.size());
+        return on_fault(in, frame, first);
+    }
+    const auto taken = static_cast<uint32_t>(frame.seen_bytes - before);
+    if (!word.has(slot::kPassingOn | slot::kDropping)) {
+        if (next == FrameStep::more) return keep_on(in, frame, taken);
+        Step step{.consumed = taken};
+        if (!hold(in, frame, taken, &step)) return shed(in, step);
+        return end_gathered(in, frame, step);
+    }
+    if (next == FrameStep::more) {
+        in.session.set_progress(in.changes, frame);
+    } else {
+        clear(in, true);
+    }
+    if (word.has(slot::kDropping)) return {.consumed = taken};
+    return {.consumed = taken, .to = sink_of(in.from), .run = {in.bytes.at, taken}};
+}
+
+// The frame in hand is complete.
+void Framed::clear(Input& in, bool had_flags) {
+    in.session.set_progress(in.changes, {});
+    if (in.session.chunk() != 0) in.session.set_chunk(in.changes, 0);
+    if (!had_flags) return;
+    slot::SessionWord word = in.session.word();
+    word.flags &= static_cast<uint16_t>(~(slot::kPassingOn | slot::kDropping));
+    in.session.set_word(in.changes, word);
+}
+
+// The first `count` bytes of the input belong to a frame that is not whole yet. Who is not to have it anyway
+// is told as soon as its type is known, before it is kept.
+Step Framed::keep_on(Input& in, const FrameProgress& frame, uint32_t count) {
+    if (!frame.is_header_known) return gather(in, frame, count);
+    const bool is_long = frame.total_bytes > kMostGathered || frame.seen_bytes > kMostGathered;
+    uint64_t rate_ns = in.session.record().rate_ns;
+    const Verdict verdict = judge(in, frame.type, &rate_ns);
+    if (verdict.what == What::control) return gather(in, frame, count);
+    if (verdict.what == What::pass && !is_long) return gather(in, frame, count);
+    if (verdict.what == What::unauthorized) return answer(in, verdict, frame, {}, {.consumed = count});
+    this->count(in, 1, rate_ns);
+    if (verdict.what == What::pass) return begin_passing(in, frame, count);
+    Step step{.consumed = count};
+    if (verdict.what == What::refuse) step = answer(in, verdict, frame, {}, step);
+    return begin_dropping(in, frame, step);
+}
+
+Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count) {
+    Step step{.consumed = count, .to = sink_of(in.from), .run = {in.bytes.at, count}, .is_timed = true};
+    if (const slot::ChunkId chunk = in.session.chunk(); chunk != 0) {
+        connections_.chunks().link(chunk) = {0, range_of(frame.seen_bytes - count)};
+        step.chunk = chunk;
+        in.session.set_chunk(in.changes, 0);
+    }
+    slot::SessionWord word = in.session.word();
+    word.flags |= slot::kPassingOn;
+    in.session.set_word(in.changes, word);
+    in.session.set_progress(in.changes, frame);
+    return step;
+}
+
+Step Framed::begin_dropping(Input& in, const FrameProgress& frame, Step step) {
+    if (in.session.chunk() != 0) {
+        step.spent[0] = in.session.chunk();
+        in.session.set_chunk(in.changes, 0);
+    }
+    slot::SessionWord word = in.session.word();
+    word.flags |= slot::kDropping;
+    in.session.set_word(in.changes, word);
+    in.session.set_progress(in.changes, frame);
+    step.is_timed = true;
+    return step;
+}
+
+Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
+    Step step{.consumed = count};
+    const bool is_over = in.session.chunk() == 0 && connections_.chunks().is_over_budget();
+    if (is_over || !hold(in, frame, count, &step)) {
+        if (!is_tcpd_ || in.from.is_dialled() || !frame.is_header_known || !in.session.is_active()) {
+            return shed(in, step);
+        }
+        step = refuse(in, FrameError::unavailable, "no memory for a message that comes in parts", step);
+        return begin_dropping(in, frame, step);
+    }
+    in.session.set_progress(in.changes, frame);
+    step.is_timed = true;
+    return step;
+}
+
+// Behind what is gathered already. A small chunk at first, whatever a length claims: who sends little costs
+// little. False: there is no memory.
+bool Framed::hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step) {
+    slot::ChunkPool& chunks = connections_.chunks();
+    const uint64_t before = frame.seen_bytes - count;
+    slot::ChunkId chunk = in.session.chunk();
+    if (chunk == 0 || frame.seen_bytes > chunks.bytes(chunk)) {
+        const slot::ChunkId former = chunk;
+        chunk = frame.seen_bytes <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
+        if (chunk == 0) return false;
+        if (former != 0) std::memcpy(chunks.data(chunk), chunks.data(former), before);
+        step->spent[1] = former;
+        in.session.set_chunk(in.changes, chunk);
+    }
+    std::memcpy(chunks.data(chunk) + before, in.text.data(), count);
+    held_ = chunk;
+    return true;
+}
+
+// It lies whole in the chunk that was held last.
+Step Framed::end_gathered(Input& in, const FrameProgress& frame, Step step) {
+    const slot::ChunkId chunk = held_;
+    uint64_t rate_ns = in.session.record().rate_ns;
+    const Verdict verdict = judge(in, frame.type, &rate_ns);
+    in.session.set_progress(in.changes, {});
+    in.session.set_chunk(in.changes, 0);
+    if (verdict.what == What::pass) {
+        step.is_timed = count(in, 1, rate_ns);
+        connections_.chunks().link(chunk) = {0, range_of(frame.total_bytes)};
+        step.to = sink_of(in.from);
+        step.chunk = chunk;
+        return step;
+    }
+    step.spent[0] = chunk;
+    if (verdict.what == What::drop) {
+        step.is_timed = count(in, 1, rate_ns);
+        return step;
+    }
+    const std::string_view all(connections_.chunks().data(chunk), frame.total_bytes);
+    return answer(in, verdict, frame, all.substr(frame.header_bytes, frame.payload_bytes()), step);
+}
+
+}  // namespace tcpd::worker

@@ -1,0 +1,129 @@
+#pragma once
+
+// Decides about the connections of a listener whose streams are cut into frames: whole ones go back (echo),
+// on (proxy), nowhere (discard), or where a route says; control frames of the tcpd protocol it answers
+// itself. A frame that lies whole in what was received is handled there, without a copy; of others up to
+// kMostGathered is gathered in a chunk, and longer ones are passed on as they come. One object per listener;
+// what is per connection lies in the records (slot/record.h, slot/session_record.h), so a successor goes on
+// in the middle of a frame. Worker only. Source: docs/protocols.md. In reading order: framed.cc (frames),
+// framed_control.cc (control frames, faults), framed_time.cc (what is due when).
+
+#include <memory>
+#include <string_view>
+
+#include "conf/config.h"
+#include "daemon/base/rate.h"
+#include "worker/handler/proxy.h"
+#include "worker/net/connections.h"
+#include "worker/protocol/control_frame.h"
+#include "worker/protocol/framing.h"
+#include "worker/session/authenticator.h"
+#include "worker/session/routes.h"
+#include "worker/session/session.h"
+
+namespace tcpd::worker {
+
+inline constexpr uint32_t kMostGathered = slot::kLargeChunkBytes;
+
+class Framed : public Handler {
+public:
+    // `proxy`: for frames that go on to an upstream, whose own are cut with `most_of_reply` as their
+    // max_frame; nullptr: they don't.
+    Framed(Connections& connections, const conf::Listener& listener, std::unique_ptr<Proxy> proxy,
+           uint64_t most_of_reply);
+
+    Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) override;
+    Connection sink_of(Connection from) override { return proxy_ ? proxy_->sink_of(from) : from; }
+    Connection source_of(Connection to) override { return proxy_ ? proxy_->source_of(to) : to; }
+    slot::State first_state() const override { return proxy_ ? proxy_->first_state() : slot::State::open; }
+    void prepare(Connection c) override;
+    void on_accepted(Connection client) override;
+    void on_resumed(Connection dialled) override { proxy_->on_resumed(dialled); }
+    void on_dialled(Connection dialled) override { proxy_->on_dialled(dialled); }
+    void on_dial_failed(Connection dialled, int sys_errno) override {
+        proxy_->on_dial_failed(dialled, sys_errno);
+    }
+    void on_end(Connection c) override;
+    int32_t ticks_left(Connection c) const override;
+    void on_due(Connection c) override;
+    bool says_goodbye() const override { return is_tcpd_; }
+    bool say_last_word(Connection to) override;
+    uint64_t own_backlog(Connection c) const override { return proxy_ && !c.is_dialled() ? c->out_bytes : 0; }
+    bool is_sound(Connection c) override;
+    void forget(Connection c) override { session_of(c).record().in = session_of(c).record().later = 0; }
+    char* describe(Connection c, char* text) const override;
+
+private:
+    // What is in hand: bytes that came from a connection.
+    struct Input {
+        Connection from;
+        Session session;
+        const Framing& framing;
+        Bytes bytes;
+        std::string_view text;  // the same
+        slot::Journal::Redo& changes;
+    };
+    Session session_of(Connection c) const { return Session(connections_.memory().sessions()[c.fd()]); }
+
+    // framed.cc
+    Step take_frames(Input& in);
+    Step go_on(Input& in);
+    Step keep_on(Input& in, const FrameProgress& frame, uint32_t count);
+    Step gather(Input& in, const FrameProgress& frame, uint32_t count);
+    Step begin_passing(Input& in, const FrameProgress& frame, uint32_t count);
+    Step begin_dropping(Input& in, const FrameProgress& frame, Step step);
+    Step end_gathered(Input& in, const FrameProgress& frame, Step step);
+    bool hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
+    void clear(Input& in, bool had_flags);
+    Verdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
+    bool count(Input& in, uint32_t frames, uint64_t rate_ns);
+
+    // framed_control.cc
+    Step answer(Input& in, const Verdict& verdict, const FrameProgress& frame, std::string_view payload,
+                Step step);
+    Step on_control(Input& in, ControlType type, std::string_view payload, Step step);
+    Step on_auth(Input& in, std::string_view payload, Step step);
+    Step on_goodbye(Input& in, Step step);
+    Step refuse(Input& in, FrameError code, std::string_view reason, Step step);
+    Step end_with(Input& in, FrameError code, std::string_view reason, slot::CloseReason why, Step step);
+    Step on_fault(Input& in, const FrameProgress& frame, std::string_view first_bytes);
+    Step on_upstream_fault(Input& in, Step step);
+    Step shed(Input& in, Step step);
+    bool is_reply_open(Connection client) const;
+    Step reply(Input& in, std::string_view bytes, Step step);
+    bool put_off(Input& in, std::string_view bytes);
+    bool awaits_replies(Connection client) const;
+    Connection client_of(Connection c) const { return c.is_dialled() ? connections_.peer_of(c) : c; }
+    std::string client_name(Connection c) const;
+
+    // framed_time.cc
+    struct Goodbye {
+        slot::Tick at = 0, end = 0;  // GOAWAY is due at the first; the grace ends with the second
+    };
+    static constexpr slot::Tick kNoEnd = ~slot::Tick{0};
+    bool find_goodbye(Connection c, slot::SessionWord word, Goodbye* found) const;
+    uint32_t pings_of(Connection c, slot::SessionWord word) const;
+    bool stalls(Connection c, Session session) const;
+    void end_late(Connection c, FrameError code, std::string_view reason, slot::CloseReason why);
+    void say_goodbye(Connection c, Session session, const Goodbye& goodbye);
+    void send_ping(Connection c, Session session);
+    bool has_put_off(Connection client) const {
+        return session_of(client).record().later != 0 && !session_of(client).word().has(slot::kLastWord);
+    }
+    void send_put_off(Connection client);
+
+    Connections& connections_;
+    Framing framing_, reply_framing_;
+    Authenticator authenticator_;
+    Routes routes_;
+    RateLimit rate_;
+    std::unique_ptr<Proxy> proxy_;
+    ControlFrame reply_;
+    slot::ChunkId held_ = 0;  // by the step in hand
+    std::string name_;
+    bool is_tcpd_;
+    slot::Tick auth_, frame_, heartbeat_;
+    uint32_t misses_;
+};
+
+}  // namespace tcpd::worker

@@ -1,0 +1,241 @@
+// What tcpd says itself: replies to control frames, errors, and the last word before an end.
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "daemon/base/log.h"
+#include "worker/handler/framed.h"
+#include "worker/net/close_line.h"
+#include "worker/protocol/guess.h"
+
+namespace tcpd::worker {
+
+using slot::CloseReason;
+using slot::SessionState;
+using What = Verdict::What;
+
+namespace {
+
+constexpr char kTokenMethod = 1;
+
+std::string_view reason_of(FrameError code) {
+    switch (code) {
+        case FrameError::malformed: return "no route for this type";
+        case FrameError::unauthorized: return "not allowed";
+        case FrameError::too_long: return "too long";
+        case FrameError::too_many: return "too many messages";
+        case FrameError::failed: return "failed";
+        case FrameError::unavailable: return "not available";
+        case FrameError::late: return "too late";
+    }
+    return "refused";
+}
+
+}  // namespace
+
+// Part of a frame that comes from the upstream is out, the rest is not: nothing may come in between.
+bool Framed::is_reply_open(Connection client) const {
+    const Connection writer = proxy_ ? proxy_->source_of(client) : client;
+    return writer && session_of(writer).word().has(slot::kPassingOn);
+}
+
+Step Framed::refuse(Input& in, FrameError code, std::string_view reason, Step step) {
+    if (!is_tcpd_) {
+        connections_.begin_closing(in.changes, in.from, CloseReason::no_route);
+        return step;
+    }
+    return reply(in, reply_.error(code, reason), step);
+}
+
+Step Framed::reply(Input& in, std::string_view bytes, Step step) {
+    if (!is_reply_open(in.from)) {
+        step.to = in.from;
+        step.reply = bytes;
+    } else if (!put_off(in, bytes)) {
+        connections_.begin_closing(in.changes, in.from, CloseReason::shed);
+    } else {
+        step.is_timed = true;
+    }
+    return step;
+}
+
+// False: too many, or there is no memory.
+bool Framed::put_off(Input& in, std::string_view bytes) {
+    slot::ChunkPool& chunks = connections_.chunks();
+    slot::SessionRecord& record = in.session.record();
+    auto chunk = static_cast<slot::ChunkId>(record.later);
+    if (chunk == 0) chunk = chunks.take_small();
+    if (chunk == 0) return false;
+    const uint64_t end = chunks.link(chunk).range;
+    if (chunks.bytes(chunk) - end < bytes.size()) return false;
+    std::memcpy(chunks.data(chunk) + end, bytes.data(), bytes.size());
+    in.changes.set(&chunks.link(chunk).range, end + bytes.size());
+    in.changes.set(&record.later, chunk);
+    return true;
+}
+
+// The rest of the input is not looked at any more. Behind replies that are still to come from an upstream,
+// the last word waits for the end of those.
+Step Framed::end_with(Input& in, FrameError code, std::string_view reason, CloseReason why, Step step) {
+    const std::string_view error = is_tcpd_ ? reply_.error(code, reason) : std::string_view();
+    step.consumed = in.bytes.count;
+    if (awaits_replies(in.from) && (error.empty() || put_off(in, error))) {
+        slot::SessionWord word = in.session.word();
+        word.flags |= slot::kLastWord;
+        in.session.set_word(in.changes, word);
+        slot::RecordWord record_word = in.from.word();
+        record_word.flags |= slot::kEndIn;
+        record_word.reason = static_cast<uint8_t>(why);
+        in.changes.set(&in.from->word, record_word.pack());
+        in.from->ended_tick = connections_.now();
+        return step;
+    }
+    connections_.begin_closing(in.changes, in.from, why);
+    if (is_reply_open(in.from)) return step;
+    step.to = in.from;
+    step.reply = error;
+    return step;
+}
+
+bool Framed::awaits_replies(Connection client) const {
+    const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
+    if (!upstream || upstream.has(slot::kEndIn)) return false;
+    return session_of(client).record().messages > session_of(upstream).record().messages;
+}
+
+bool Framed::say_last_word(Connection to) {
+    if (to.is_dialled() || !session_of(to).word().has(slot::kLastWord)) return false;
+    slot::Journal::Redo changes(connections_.journal());
+    connections_.begin_closing(changes, to, static_cast<CloseReason>(to.word().reason));
+    slot::SessionRecord& record = session_of(to).record();
+    if (record.later != 0) {
+        changes.set(&record.later, 0);
+        connections_.say(changes, to, {}, static_cast<slot::ChunkId>(record.later));
+        return true;
+    }
+    changes.commit();
+    connections_.advance(to);
+    return true;
+}
+
+std::string Framed::client_name(Connection c) const {
+    const Connection client = client_of(c);
+    return client ? peer_name(client.record()) : "a client that is gone";
+}
+
+Step Framed::answer(Input& in, const Verdict& verdict, const FrameProgress& frame, std::string_view payload,
+                    Step step) {
+    if (verdict.what == What::control) {
+        return on_control(in, static_cast<ControlType>(frame.type), payload, step);
+    }
+    if (verdict.what == What::unauthorized) {
+        return end_with(in, FrameError::unauthorized, "authentication comes first", CloseReason::unauthorized,
+                        step);
+    }
+    return refuse(in, verdict.code, reason_of(verdict.code), step);
+}
+
+Step Framed::on_control(Input& in, ControlType type, std::string_view payload, Step step) {
+    const bool is_active = in.session.is_active();
+    if (type == ControlType::auth && !is_active) return on_auth(in, payload, step);
+    if (type == ControlType::close && payload.empty()) return on_goodbye(in, step);
+    if (!is_active) {
+        return end_with(in, FrameError::unauthorized, "authentication comes first", CloseReason::unauthorized,
+                        step);
+    }
+    switch (type) {
+        case ControlType::pong: return step;
+        case ControlType::ping:
+            if (payload.size() > kMostPingBytes) {
+                return refuse(in, FrameError::malformed, "a PING has 64 bytes at most", step);
+            }
+            return reply(in, reply_.pong(payload), step);
+        case ControlType::auth:
+            return refuse(in, FrameError::malformed,
+                          authenticator_.is_required() ? "authenticated already" : "no authentication here",
+                          step);
+        case ControlType::close: return refuse(in, FrameError::malformed, "a CLOSE has no payload", step);
+        default: return refuse(in, FrameError::malformed, "not a control frame that a client sends", step);
+    }
+}
+
+// One try a connection.
+Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
+    if (payload.empty() || payload[0] != kTokenMethod) {
+        return end_with(in, FrameError::unauthorized, "unknown method of authentication",
+                        CloseReason::unauthorized, step);
+    }
+    const std::string* identity = authenticator_.identify(payload.substr(1));
+    if (identity == nullptr) {
+        log::limited(log::Level::warn, "unauthorized", "listener \"{}\": a wrong token from {}", name_,
+                     peer_name(in.from.record()));
+        return end_with(in, FrameError::unauthorized, "wrong token", CloseReason::unauthorized, step);
+    }
+    in.session.set_identity(*identity);
+    slot::SessionWord word = in.session.word();
+    word.state = SessionState::active;
+    in.session.set_word(in.changes, word);
+    step.to = in.from;
+    step.reply = reply_.auth_ok(in.session.id());
+    return step;
+}
+
+// What is in flight is answered first: by us it is; an upstream gets the end of its input and goes on.
+Step Framed::on_goodbye(Input& in, Step step) {
+    if (!proxy_ || !in.session.is_active()) {
+        connections_.begin_closing(in.changes, in.from, CloseReason::goodbye);
+        return step;
+    }
+    slot::RecordWord word = in.from.word();
+    word.flags |= slot::kEndIn;
+    in.changes.set(&in.from->word, word.pack());
+    in.from->ended_tick = connections_.now();
+    step.consumed = in.bytes.count;
+    return step;
+}
+
+Step Framed::on_fault(Input& in, const FrameProgress& frame, std::string_view first_bytes) {
+    const bool is_long = frame.fault == FrameFault::too_long;
+    const CloseReason why = is_long ? CloseReason::too_long : CloseReason::malformed;
+    log::limited(log::Level::warn, "malformed",
+                 "listener \"{}\": {} {} is not {}: {} at byte {} of a frame: {}", name_,
+                 in.from.is_dialled() ? "what its upstream sends to" : "what comes from",
+                 client_name(in.from), framing_.config().name, worker::name_of(frame.fault), frame.seen_bytes,
+                 describe_first_bytes(first_bytes.substr(0, 16)));
+    const Step step{.consumed = in.bytes.count};
+    if (in.from.is_dialled()) return on_upstream_fault(in, step);
+    switch (frame.fault) {
+        case FrameFault::too_long:
+            return end_with(in, FrameError::too_long, "the frame is too long", why, step);
+        case FrameFault::version:
+            return end_with(in, FrameError::malformed, "unsupported version; served: 1", why, step);
+        case FrameFault::length: return end_with(in, FrameError::malformed, "bad length", why, step);
+        default: return end_with(in, FrameError::malformed, "bad magic", why, step);
+    }
+}
+
+// Where no part of the reply is out, the client gets an error in its place.
+Step Framed::on_upstream_fault(Input& in, Step step) {
+    const Connection client = proxy_->sink_of(in.from);
+    if (!client) return step;
+    connections_.begin_closing(in.changes, client, CloseReason::upstream_malformed);
+    step.to = client;
+    if (is_tcpd_ && !is_reply_open(client)) {
+        step.reply = reply_.error(FrameError::failed, "the upstream's reply is malformed");
+    }
+    return step;
+}
+
+// No memory within the budget for what it began.
+Step Framed::shed(Input& in, Step step) {
+    log::limited(log::Level::warn, "shed",
+                 "listener \"{}\": no memory for a message of {} that comes in parts", name_,
+                 client_name(in.from));
+    step.consumed = in.bytes.count;
+    if (in.from.is_dialled()) return on_upstream_fault(in, step);
+    return end_with(in, FrameError::unavailable, "no memory for a message that comes in parts",
+                    CloseReason::shed, step);
+}
+
+}  // namespace tcpd::worker

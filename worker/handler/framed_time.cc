@@ -1,0 +1,154 @@
+// What is due when: heartbeats, frames that stall, late authentication, drains, rates.
+
+#include <algorithm>
+
+#include "worker/handler/framed.h"
+#include "worker/net/rules.h"
+
+namespace tcpd::worker {
+
+using slot::CloseReason;
+using slot::Tick;
+
+namespace {
+
+constexpr Tick kAgainTicks = 6;  // 100 ms, where a frame that is passed on is in the way
+constexpr uint64_t kMostLastWordNs = 1'000'000'000;
+
+int32_t until(Tick due, Tick now) { return static_cast<int32_t>(due - now); }
+
+// A share of the first half of a drain that belongs to this connection alone, the same for every successor.
+uint64_t spread_ns(uint64_t id, uint64_t half_ns) {
+    const uint64_t scattered = (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits
+    return (half_ns >> 24) * scattered;
+}
+
+}  // namespace
+
+// Those of them that were followed by a byte don't count.
+uint32_t Framed::pings_of(Connection c, slot::SessionWord word) const {
+    return connections_.now() - c->input_tick < heartbeat_ * word.pings ? 0 : word.pings;
+}
+
+bool Framed::stalls(Connection c, Session session) const {
+    return frame_ != 0 && session.is_inside_frame() && until(c->input_tick + frame_, connections_.now()) <= 0;
+}
+
+// What is to be told next, if anything is.
+bool Framed::find_goodbye(Connection c, slot::SessionWord word, Goodbye* found) const {
+    const Connections::DrainTime drain = connections_.drain_of(c);
+    if (!is_tcpd_ || drain.begin_ns == 0) return false;
+    if (drain.until_ns == 0) {
+        *found = {slot::to_tick(drain.begin_ns), kNoEnd};
+        return word.grace_end == 0;
+    }
+    const uint64_t all_ns = drain.until_ns - drain.begin_ns;
+    const uint64_t wait_ns = drain.spread ? spread_ns(c->id, all_ns / 2) : 0;
+    found->at = slot::to_tick(drain.begin_ns + wait_ns);
+    found->end = slot::to_tick(drain.until_ns - std::min(all_ns / 10, kMostLastWordNs)) | 1;
+    if (word.grace_end == 0 || word.grace_end == kNoEnd) return true;
+    return until(found->end, word.grace_end) < -1;
+}
+
+int32_t Framed::ticks_left(Connection c) const {
+    const Session session = session_of(c);
+    const slot::SessionWord word = session.word();
+    const Tick now = connections_.now();
+    int32_t left = kNoDeadline;
+    if (frame_ != 0 && session.is_inside_frame()) left = until(c->input_tick + frame_, now);
+    if (c.is_dialled()) return left;
+    if (has_put_off(c)) left = std::min(left, is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0);
+    if (c.has(slot::kThrottled)) {
+        const uint64_t wait_ns = rate_.wait_ns(session.record().rate_ns, connections_.now_ns());
+        left = std::min(left, static_cast<int32_t>(ticks_of(wait_ns)));
+    }
+    if (!session.is_active() && auth_ != 0) {
+        left = std::min(left, until(slot::to_tick(c->opened_ns) + auth_, now));
+    }
+    const int32_t soonest = is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0;
+    if (session.is_active() && heartbeat_ != 0) {
+        const Tick due = c->input_tick + heartbeat_ * (pings_of(c, word) + 1);
+        left = std::min(left, std::max(soonest, until(due, now)));
+    }
+    Goodbye goodbye;
+    if (find_goodbye(c, word, &goodbye)) {
+        left = std::min(left, std::max(soonest, until(goodbye.at, now)));
+    } else if (word.grace_end != 0 && word.grace_end != kNoEnd) {
+        left = std::min(left, std::max(soonest, until(word.grace_end, now)));
+    }
+    return left;
+}
+
+void Framed::on_due(Connection c) {
+    const Session session = session_of(c);
+    const slot::SessionWord word = session.word();
+    const Tick now = connections_.now();
+    if (stalls(c, session)) {
+        return end_late(c, FrameError::malformed, "the frame stalled", CloseReason::stalled);
+    }
+    if (c.is_dialled()) return;
+    if (c.has(slot::kThrottled) && rate_.wait_ns(session.record().rate_ns, connections_.now_ns()) == 0) {
+        c.set(slot::kThrottled, false);
+        connections_.update_interest(c);
+    }
+    if (!session.is_active() && auth_ != 0 && until(slot::to_tick(c->opened_ns) + auth_, now) <= 0) {
+        return end_late(c, FrameError::unauthorized, "authentication is late", CloseReason::unauthorized);
+    }
+    if (is_reply_open(c)) return;
+    if (has_put_off(c)) return send_put_off(c);
+    Goodbye goodbye;
+    if (find_goodbye(c, word, &goodbye)) {
+        if (until(goodbye.at, now) <= 0) return say_goodbye(c, session, goodbye);
+    } else if (word.grace_end != 0 && word.grace_end != kNoEnd && until(word.grace_end, now) <= 0) {
+        slot::Journal::Redo changes(connections_.journal());
+        connections_.begin_closing(changes, c, CloseReason::drained);
+        changes.commit();
+        return connections_.advance(c);
+    }
+    if (!session.is_active() || heartbeat_ == 0) return;
+    const uint32_t pings = pings_of(c, word);
+    if (until(c->input_tick + heartbeat_ * (pings + 1), now) > 0) return;
+    if (pings >= misses_) return connections_.end(c, CloseReason::heartbeat_lost, true);
+    send_ping(c, session);
+}
+
+// With an error, where the framing knows them and nothing is in its way.
+void Framed::end_late(Connection c, FrameError code, std::string_view reason, CloseReason why) {
+    const bool is_cut = c.is_dialled() || is_reply_open(c) || session_of(c).word().has(slot::kPassingOn);
+    if (is_cut) return connections_.end(c, why, true);
+    slot::Journal::Redo changes(connections_.journal());
+    connections_.begin_closing(changes, c, why);
+    if (is_tcpd_) return connections_.say(changes, c, reply_.error(code, reason));
+    changes.commit();
+    connections_.advance(c);
+}
+
+void Framed::say_goodbye(Connection c, Session session, const Goodbye& goodbye) {
+    slot::SessionWord word = session.word();
+    word.grace_end = goodbye.end;
+    const int32_t ticks = std::max(until(goodbye.end, connections_.now()), 0);
+    const uint32_t grace_ms =
+        goodbye.end == kNoEnd
+            ? kNoGraceLimit
+            : static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(ticks)} << 24) / 1'000'000);
+    slot::Journal::Redo changes(connections_.journal());
+    session.set_word(changes, word);
+    connections_.say(changes, c, reply_.goaway(grace_ms, "this server drains: finish, then reconnect"));
+}
+
+void Framed::send_put_off(Connection client) {
+    slot::Journal::Redo changes(connections_.journal());
+    slot::SessionRecord& record = session_of(client).record();
+    changes.set(&record.later, 0);
+    connections_.say(changes, client, {}, static_cast<slot::ChunkId>(record.later));
+}
+
+void Framed::send_ping(Connection c, Session session) {
+    slot::SessionWord word = session.word();
+    word.pings = static_cast<uint8_t>(pings_of(c, word) + 1);
+    slot::Journal::Redo changes(connections_.journal());
+    session.set_word(changes, word);
+    connections_.say(changes, c, reply_.ping());
+}
+
+}  // namespace tcpd::worker
