@@ -6,6 +6,7 @@
 #include <array>
 
 #include "conf/grammar.h"
+#include "conf/listener/framings.h"
 #include "daemon/base/text.h"
 
 namespace tcpd::conf {
@@ -61,10 +62,10 @@ void resolve_upstreams(Draft& draft) {
     const std::vector<Upstream>& upstreams = draft.config.upstreams;
     std::map<std::string_view, size_t> index_of;
     for (size_t at = 0; at < upstreams.size(); ++at) index_of.emplace(upstreams[at].name, at);
-    for (const ProxyUse& use : draft.proxies) {
-        const auto found = index_of.find(use.upstream);
+    for (const NameUse& use : draft.proxies) {
+        const auto found = index_of.find(use.name);
         if (found == index_of.end())
-            draft.add_problem(use.place, use.key_path, unknown_upstream(use.upstream, upstreams));
+            draft.add_problem(use.place, use.key_path, unknown_upstream(use.name, upstreams));
         else
             draft.config.listeners[use.listener].handler.upstream = found->second;
     }
@@ -154,14 +155,15 @@ void check_together(Draft& draft, bool is_whole) {
     }
     check_respawn(draft);
     check_overlaps(draft);
+    for (const Framing& framing : draft.config.framings)
+        check_framing(draft, framing, below("framings", framing.name));
+    resolve_framings(draft, is_whole);
     for (const Listener& listener : draft.config.listeners) {
         const std::string key_path = below("listeners", listener.name);
         check_unix(draft, listener, key_path + ".unix");
         check_keepalive(draft, listener.keepalive, key_path + ".keepalive");
         check_water_marks(draft, listener.limits, key_path + ".limits");
     }
-    for (const Framing& framing : draft.config.framings)
-        check_framing(draft, framing, below("framings", framing.name));
     for (const Upstream& upstream : draft.config.upstreams)
         check_keepalive(draft, upstream.keepalive, below("upstreams", upstream.name) + ".keepalive");
 }

@@ -8,7 +8,7 @@
 
 namespace tcpd::conf {
 
-// Also turns the handlers' names of upstreams into indices. Not `is_whole`: a file could not be read, and
+// Also puts upstreams and framings in place of their names. Not `is_whole`: a file could not be read, and
 // what is not there may be in it.
 void check_together(Draft& draft, bool is_whole);
 // Users, groups, folders; warns of a root that stays one.

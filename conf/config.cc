@@ -11,7 +11,6 @@ namespace {
 
 std::array<Framing, 3> make_built_in_framings() {
     std::array<Framing, 3> all;
-    all[0].name = "raw";
     all[1].name = "line";
     all[1].kind = FramingKind::line;
     all[2].name = "tcpd";

@@ -66,7 +66,7 @@ enum class LengthCounts : uint8_t { payload, from_itself, whole_frame };
 // How a stream is cut into frames. Offsets are from a frame's first byte; what does not belong to the kind is
 // as it is here.
 struct Framing {
-    std::string name;  // of a declared one; "raw", "line", "tcpd" of those built in
+    std::string name = "raw";  // of a declared one; "raw", "line", "tcpd" of those built in
     FramingKind kind = FramingKind::raw;
     unsigned magic_offset = 0;
     std::string magic;  // bytes, at most 16; empty: none

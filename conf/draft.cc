@@ -21,8 +21,11 @@ Place Draft::place_of(std::string key_path) const {
 }
 
 bool Draft::has_problem_below(std::string_view key) const {
-    return std::any_of(problems_.begin(), problems_.end(),
-                       [&](const Problem& problem) { return problem.key_path.starts_with(key); });
+    return std::any_of(problems_.begin(), problems_.end(), [&](const Problem& problem) {
+        const std::string& path = problem.key_path;
+        return path.starts_with(key) &&
+               (path.size() == key.size() || path[key.size()] == '.' || path[key.size()] == '[');
+    });
 }
 
 void Draft::add_problem(const Place& place, std::string key_path, std::string message) {

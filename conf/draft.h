@@ -33,10 +33,10 @@ struct Inclusion {
     bool is_plain() const { return pattern.find_first_of("*?[") == std::string::npos; }
 };
 
-// A listener that names an upstream.
-struct ProxyUse {
+// A listener that names an upstream or a framing.
+struct NameUse {
     size_t listener;
-    std::string upstream;  // its name
+    std::string name;
     std::string key_path;
     Place place;
 };
@@ -47,8 +47,8 @@ public:
 
     Config config;
     std::vector<Inclusion> inclusions;
-    std::vector<Bound> bound;       // in order
-    std::vector<ProxyUse> proxies;  // resolved once all upstreams are known
+    std::vector<Bound> bound;                // in order
+    std::vector<NameUse> proxies, framings;  // resolved once all files are read
     std::vector<std::string> warnings;
 
     // Where a key stands; the first place counts.

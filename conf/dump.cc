@@ -25,11 +25,15 @@ private:
     void print_below(std::string_view path, size_t depth, const Target& target) {
         for (const Row* row : rows_below(path)) {
             if (std::holds_alternative<Include>(row->kind)) continue;  // what it named is here
+            if (row->need.is_met != nullptr && !row->need.is_met(*target.listener)) continue;
             if (depth == 0) text_ += '\n';
             if (std::holds_alternative<Names>(row->kind))
                 print_names(*row, depth);
             else if (std::holds_alternative<Section>(row->kind))
                 print_section(*row, row->key(), depth, target);
+            else if (std::holds_alternative<HandlerChoice>(row->kind) &&
+                     target.listener->handler.kind == HandlerKind::routes)
+                print_routes(*row, depth, target);
             else
                 print_value(*row, depth, target);
         }
@@ -56,6 +60,20 @@ private:
             Target target{.config = &config_};
             target.*member = &one;
             print_section(section, yaml_name(one.name), depth + 1, target);
+        }
+    }
+
+    void print_routes(const Row& handler, size_t depth, Target target) {
+        const Row& routes = *find_key(handler.path, "routes");
+        print_line(depth, fmt::format("{}:", handler.key()), handler.about);
+        print_line(depth + 1, fmt::format("{}:", routes.key()), routes.about);
+        for (Route& route : target.listener->handler.routes) {
+            target.route = &route;
+            std::string keys;
+            for (const Row* row : rows_below(routes.path))
+                if (const auto value = value_text(*row, target))
+                    keys += fmt::format("{}{}: {}", keys.empty() ? "" : ", ", row->key(), *value);
+            text_ += fmt::format("{:{}}- {{{}}}\n", "", (depth + 2) * 2, keys);
         }
     }
 

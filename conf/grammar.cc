@@ -25,10 +25,21 @@ constexpr std::array<std::string_view, 2> kEncodings{"fixed", "varint"};
 constexpr std::array<std::string_view, 3> kLengthCounts{"payload", "from_itself", "whole_frame"};
 constexpr unsigned kMaxFieldOffset = 48;  // fields lie within the first 64 bytes
 constexpr size_t kMaxPatternBytes = 16;
+constexpr size_t kMaxRanges = 256;
+constexpr std::array<std::string_view, 2> kRouteHandlers{"echo", "discard"};
 
 bool has_magic(const Target& t) { return !t.framing->magic.empty(); }
 bool has_type(const Target& t) { return t.framing->type_bytes != 0; }
 bool has_length(const Target& t) { return t.framing->kind == FramingKind::length; }
+constexpr Need kFrames{
+    [](const Listener& l) { return l.framing.kind != FramingKind::raw; },
+    "needs frames, and framing raw has none (framing: line, tcpd, or a name under framings)"};
+constexpr Need kVaryingFrames{
+    [](const Listener& l) {
+        return l.framing.kind != FramingKind::raw && l.framing.kind != FramingKind::fixed;
+    },
+    "needs frames that vary in size (framing: line, tcpd, or one under framings that is not fixed)"};
+
 bool has_unix_keys(const Target& t) { return t.listener->unix_socket != UnixSocket{}; }
 
 constexpr Time time_limit(At<Duration> at) { return {at, 1ms, kYear, true, 1ms}; }
@@ -81,7 +92,8 @@ const auto kRows = std::to_array<Row>({
      Time{[](const Target& t) { return &t.config->supervisor.watchdog; }, 100ms, 1h, true, 1ms},
      "a worker silent for so long is killed; 0: never"},
 
-    {"framings", Names{}, "how streams are cut into frames, by name; for tcpd --decode", "", true},
+    {"framings", Names{}, "how streams are cut into frames, by name; for listeners and tcpd --decode", "",
+     true},
     {"framings.NAME", Section{}, "one of: length, delimiter, fixed"},
     {"framings.NAME.magic", Section{has_magic}, "bytes that every frame has at one place"},
     {"framings.NAME.magic.offset",
@@ -148,6 +160,12 @@ const auto kRows = std::to_array<Row>({
      "the group that it belongs to"},
     {"listeners.NAME.backlog", Count{[](const Target& t) { return &t.listener->backlog; }, 1, 65535},
      "connections that wait to be accepted, of each worker; the kernel's somaxconn caps it"},
+    {"listeners.NAME.framing", FramingName{},
+     "how streams are cut into frames: raw (not at all), line, tcpd, or a name under framings"},
+    {"listeners.NAME.max_frame",
+     Size{[](const Target& t) { return &t.listener->framing.max_frame_bytes; }, 1, kGiB, true},
+     "most bytes after the header (for tcpd: the payload), in place of what the framing says", "", false,
+     kVaryingFrames},
     {"listeners.NAME.keepalive", Section{}, "TCP keep-alive towards clients, and TCP_USER_TIMEOUT to match"},
     {"listeners.NAME.keepalive.idle",
      keepalive_time([](const Target& t) { return &t.listener->keepalive.idle; }),
@@ -170,6 +188,8 @@ const auto kRows = std::to_array<Row>({
     {"listeners.NAME.timeouts.slow_reader",
      time_limit([](const Target& t) { return &t.listener->timeouts.slow_reader; }),
      "unsent output, and no byte of it acknowledged"},
+    {"listeners.NAME.timeouts.frame", time_limit([](const Target& t) { return &t.listener->timeouts.frame; }),
+     "a frame has begun, and no further byte of it comes", "", false, kFrames},
     {"listeners.NAME.limits", Section{}, "what one listener may take"},
     {"listeners.NAME.limits.connections",
      Limit{[](const Target& t) { return &t.listener->limits.connections; }, 0xffffffff},
@@ -184,10 +204,27 @@ const auto kRows = std::to_array<Row>({
      "the clients that are let in, as CIDR blocks, one or a list; empty: everyone"},
     {"listeners.NAME.deny", Blocks{[](const Target& t) { return &t.listener->deny; }, kMaxBlocks},
      "those that are not, whatever allow says; both are asked when a connection comes in"},
-    {"listeners.NAME.handler", HandlerChoice{}, "echo, discard, or {proxy: UPSTREAM}",
-     "is missing (echo, discard or {proxy: UPSTREAM})"},
+    {"listeners.NAME.handler", HandlerChoice{},
+     "echo, discard, {proxy: UPSTREAM}, or {routes: [...]}, which chooses by the frame's type",
+     "is missing (echo, discard, {proxy: UPSTREAM} or {routes: [...]})"},
     {"listeners.NAME.handler.proxy", UpstreamName{},
-     "bytes both ways; one upstream connection for each client"},
+     "both ways, whole frames where there are frames; one upstream connection for each client"},
+    {"listeners.NAME.handler.routes", Routes{},
+     "what is done with which frames: the first that matches; none: error 400, or without error frames the "
+     "connection is closed",
+     "", false, kFrames},
+    {"listeners.NAME.handler.routes.types",
+     Ranges{[](const Target& t) { return &t.route->types; }, kMaxRanges},
+     "the types that it takes, such as [1, 2, 0x10-0x1F]; this or default"},
+    {"listeners.NAME.handler.routes.default", DefaultRoute{}, "true: it takes every frame"},
+    {"listeners.NAME.handler.routes.handler",
+     Choice{kRouteHandlers, [](const Target& t) { return static_cast<size_t>(t.route->action); },
+            [](const Target& t, size_t word) { t.route->action = static_cast<RouteAction>(word); }, false},
+     "what is done with them; this or error"},
+    {"listeners.NAME.handler.routes.error", FrameError{},
+     "they are answered by this error; framing tcpd only"},
+    {"listeners.NAME.handler.routes.one_way", Flag{[](const Target& t) { return &t.route->one_way; }},
+     "they are never answered; with discard only"},
 
     {"upstreams", Names{}, "where the proxy dials to, by name", "", true},
     {"upstreams.NAME", Section{}, "one group of servers"},

@@ -26,6 +26,7 @@ struct Target {
     Listener* listener = nullptr;
     Upstream* upstream = nullptr;
     Framing* framing = nullptr;
+    Route* route = nullptr;
 };
 template <typename T>
 using At = T* (*)(const Target&);
@@ -67,6 +68,7 @@ struct Time {
 struct Size {
     At<uint64_t> at;
     uint64_t least, most;
+    bool is_framings = false;  // the framing has one of its own, which this replaces
 };
 // A size that belongs to some declarations only, which begins without one.
 struct OptionalSize {
@@ -80,8 +82,9 @@ struct Bytes {
 };
 struct Choice {
     std::span<const std::string_view> words;  // by the enumerator's number
-    size_t (*get)(const Target&);
+    size_t (*get)(const Target&);             // the number of words: none of them
     void (*set)(const Target&, size_t);
+    bool has_default = true;
 };
 struct Account {
     At<std::string> at;  // a user or a group
@@ -104,12 +107,28 @@ struct Blocks {
     At<std::vector<AddressBlock>> at;
     size_t most;
 };
+// Numbers and ranges (0x10-0x1F), one or a list.
+struct Ranges {
+    At<std::vector<TypeRange>> at;
+    size_t most;
+};
 struct HandlerChoice {};  // a word, or a map with one of the keys below it
 struct UpstreamName {};
+struct FramingName {};
+struct Routes {};        // a list of maps, each of the keys below it
+struct DefaultRoute {};  // true, or it is left out
+struct FrameError {};    // a code of the frame protocol
 
 using Kind = std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, Time, Size,
-                          OptionalSize, Bytes, Choice, Account, Path, Mode, Addresses, Blocks, HandlerChoice,
-                          UpstreamName>;
+                          OptionalSize, Bytes, Choice, Account, Path, Mode, Addresses, Blocks, Ranges,
+                          HandlerChoice, UpstreamName, FramingName, Routes, DefaultRoute, FrameError>;
+
+// What a listener must have for one of its keys to mean anything. Otherwise the key is an error, and -T
+// leaves it out.
+struct Need {
+    bool (*is_met)(const Listener&) = nullptr;  // nullptr: nothing
+    std::string_view otherwise;                 // said of the key
+};
 
 struct Row {
     std::string_view path;  // "listeners.NAME.timeouts.idle"
@@ -117,6 +136,7 @@ struct Row {
     std::string_view about;         // one line; for people
     std::string_view when_missing;  // what is said when it is not there; empty: it need not be
     bool in_included = false;       // of the rows at the top: an included file may hold it
+    Need need = {};                 // of the rows of a listener
 
     std::string_view key() const;     // "idle"
     std::string_view parent() const;  // "listeners.NAME.timeouts"; empty: the top

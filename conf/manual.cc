@@ -57,6 +57,11 @@ struct KindPrinter {
     std::string operator()(const Mode&) const { return "four octal digits in quotes"; }
     std::string operator()(const Addresses&) const { return "an address or a list"; }
     std::string operator()(const Blocks&) const { return "a CIDR block or a list"; }
+    std::string operator()(const Ranges&) const { return "a number, a range or a list"; }
+    std::string operator()(const FramingName&) const { return "the name of a framing"; }
+    std::string operator()(const Routes&) const { return "a list of maps"; }
+    std::string operator()(const DefaultRoute&) const { return "true"; }
+    std::string operator()(const FrameError&) const { return "400 | 401 | 413 | 429 | 500 | 503 | 504"; }
     std::string operator()(const UpstreamName&) const { return "the name of an upstream"; }
     std::string operator()(const Names&) const { return "a map of names"; }
     std::string operator()(const Section&) const { return "a map"; }
@@ -65,7 +70,10 @@ struct KindPrinter {
 };
 
 bool has_default(const Row& row) {
-    return !std::holds_alternative<Addresses>(row.kind) && !std::holds_alternative<HandlerChoice>(row.kind) &&
+    if (const Choice* choice = std::get_if<Choice>(&row.kind)) return choice->has_default;
+    if (const Size* size = std::get_if<Size>(&row.kind)) return !size->is_framings;
+    return !std::holds_alternative<DefaultRoute>(row.kind) && !std::holds_alternative<Addresses>(row.kind) &&
+           !std::holds_alternative<HandlerChoice>(row.kind) &&
            !std::holds_alternative<UpstreamName>(row.kind);
 }
 
@@ -76,7 +84,12 @@ std::string manual_keys() {
     Listener listener;
     Upstream upstream;
     Framing framing;
-    const Target target{.config = &config, .listener = &listener, .upstream = &upstream, .framing = &framing};
+    Route route;
+    const Target target{.config = &config,
+                        .listener = &listener,
+                        .upstream = &upstream,
+                        .framing = &framing,
+                        .route = &route};
     std::string text;
     for (const Row& row : grammar()) {
         text += fmt::format(".TP\n\\fB{}\\fR ({}", escaped(row.path),

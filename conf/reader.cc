@@ -13,6 +13,7 @@ namespace tcpd::conf {
 namespace {
 
 constexpr size_t kMaxInclusions = 1000;
+constexpr size_t kMaxRoutes = 256;
 
 // The top of a file, where no row stands.
 const Row kTop{"", Section{}, "", ""};
@@ -72,7 +73,8 @@ void FileReader::read_entry(const Entry& entry, const Target& target) {
         return report(*entry.key, entry.key_path, "has no value (leave the key out, or give it one)");
     if (is_a<Names>(row)) return read_names(entry);
     if (is_a<HandlerChoice>(row) && entry.value->kind == Node::Kind::map) return read_handler(entry, target);
-    if (is_a<Addresses>(row) || is_a<Include>(row) || is_a<Blocks>(row))
+    if (is_a<Routes>(row)) return read_routes(entry, target);
+    if (is_a<Addresses>(row) || is_a<Include>(row) || is_a<Blocks>(row) || is_a<Ranges>(row))
         return read_one_or_list(entry, target);
     if (!is_a<Section>(row)) return read_text(entry, target);
     if (is_kind(entry, Node::Kind::map, "a map of keys")) read_section(entry, target);
@@ -100,6 +102,7 @@ void FileReader::read_name(const Entry& entry, bool is_new) {
     Framing framing{.name = entry.key->text};
     bound_.clear();
     proxies_.clear();
+    framings_.clear();
     if (is_new && draft_.is_written(entry.key_path)) {
         report(*entry.key, entry.key_path,
                fmt::format("is there already, at {} (an included file adds names, it replaces none)",
@@ -127,9 +130,11 @@ void FileReader::read_name(const Entry& entry, bool is_new) {
 void FileReader::keep_listener(Listener listener) {
     const size_t index = draft_.config.listeners.size();
     for (Bound& bound : bound_) bound.listener = index;
-    for (ProxyUse& proxy : proxies_) proxy.listener = index;
+    for (NameUse& proxy : proxies_) proxy.listener = index;
+    for (NameUse& framing : framings_) framing.listener = index;
     draft_.bound.insert(draft_.bound.end(), bound_.begin(), bound_.end());
     draft_.proxies.insert(draft_.proxies.end(), proxies_.begin(), proxies_.end());
+    draft_.framings.insert(draft_.framings.end(), framings_.begin(), framings_.end());
     draft_.config.listeners.push_back(std::move(listener));
 }
 
@@ -151,18 +156,56 @@ void FileReader::keep_framing(Framing framing, const Entry& entry) {
 
 void FileReader::read_handler(const Entry& entry, const Target& target) {
     if (entry.value->children.size() != 2)
-        return report(*entry.value, entry.key_path, "needs exactly one key ({proxy: UPSTREAM})");
+        return report(*entry.value, entry.key_path,
+                      "needs exactly one key ({proxy: UPSTREAM} or {routes: [...]})");
     read_section(entry, target);
+}
+
+void FileReader::read_routes(const Entry& entry, const Target& target) {
+    target.listener->handler.kind = HandlerKind::routes;
+    if (!is_kind(entry, Node::Kind::list, "a list of routes ([{types: [1, 2], handler: echo}, ...])")) return;
+    const size_t count = entry.value->children.size();
+    if (count == 0 || count > kMaxRoutes)
+        return report(*entry.value, entry.key_path,
+                      count == 0 ? "is an empty list (at least one route is needed)"
+                                 : fmt::format("has {} routes (at most {})", count, kMaxRoutes));
+    for (size_t at = 0; at < count; ++at) {
+        const Node& item = tree_.child(*entry.value, at);
+        read_route({entry.row, fmt::format("{}[{}]", entry.key_path, at), &item, &item}, target);
+    }
+}
+
+// Which frames it takes and what is done with them is said once each.
+void FileReader::read_route(const Entry& entry, const Target& target) {
+    draft_.set_place(entry.key_path, place(*entry.value));
+    Target inside = target;
+    inside.route = &target.listener->handler.routes.emplace_back();  // so that numbers in paths are its own
+    if (!is_kind(entry, Node::Kind::map, "a map of keys ({types: [1, 2], handler: echo})")) return;
+    read_section(entry, inside);
+    const int matches = has_key(*entry.value, "types") + has_key(*entry.value, "default");
+    const int actions = has_key(*entry.value, "handler") + has_key(*entry.value, "error");
+    if (matches != 1)
+        report(*entry.value, entry.key_path,
+               matches == 0 ? "does not say which frames it takes (give it types, or default: true)"
+                            : "has types and default (one of them: a default takes every type)");
+    if (actions != 1)
+        report(*entry.value, entry.key_path,
+               actions == 0 ? "does not say what is done (give it handler or error)"
+                            : "has handler and error (one of them)");
 }
 
 void FileReader::read_one_or_list(const Entry& entry, const Target& target) {
     if (entry.value->kind != Node::Kind::list) return read_item(entry, target);
     const Blocks* blocks = std::get_if<Blocks>(&entry.row->kind);
+    const Ranges* ranges = std::get_if<Ranges>(&entry.row->kind);
     if (entry.value->children.empty() && blocks != nullptr) return;
     if (entry.value->children.empty())
         return report(*entry.value, entry.key_path, "is an empty list (at least one entry is needed)");
     const Addresses* addresses = std::get_if<Addresses>(&entry.row->kind);
-    const size_t most = addresses ? addresses->most : blocks ? blocks->most : kMaxInclusions;
+    const size_t most = addresses ? addresses->most
+                        : blocks  ? blocks->most
+                        : ranges  ? ranges->most
+                                  : kMaxInclusions;
     if (entry.value->children.size() > most)
         return report(*entry.value, entry.key_path,
                       fmt::format("has {} entries (at most {})", entry.value->children.size(), most));
@@ -175,10 +218,10 @@ void FileReader::read_one_or_list(const Entry& entry, const Target& target) {
 void FileReader::read_item(const Entry& entry, const Target& target) {
     if (is_a<Include>(*entry.row))
         read_inclusion(entry);
-    else if (is_a<Blocks>(*entry.row))
-        read_text(entry, target);
-    else
+    else if (is_a<Addresses>(*entry.row))
         read_address(entry, target);
+    else
+        read_text(entry, target);
 }
 
 void FileReader::read_inclusion(const Entry& entry) {
@@ -208,8 +251,18 @@ void FileReader::read_text(const Entry& entry, const Target& target) {
         proxies_.push_back({0, entry.value->text, entry.key_path, place(*entry.value)});
         return;
     }
+    if (is_a<FramingName>(*entry.row)) {
+        framings_.push_back({0, entry.value->text, entry.key_path, place(*entry.value)});
+        return;
+    }
     if (auto complaint = read_value(*entry.row, target, entry.value->text, folder_))
         report(*entry.value, entry.key_path, std::move(*complaint));
+}
+
+bool FileReader::has_key(const Node& map, std::string_view key) const {
+    for (size_t at = 0; at + 1 < map.children.size(); at += 2)
+        if (tree_.child(map, at).text == key) return true;
+    return false;
 }
 
 bool FileReader::is_plain_key(const Node& key, const std::string& key_path) {

@@ -35,11 +35,14 @@ private:
     void keep_listener(Listener listener);
     void keep_framing(Framing framing, const Entry& entry);
     void read_handler(const Entry& entry, const Target& target);
+    void read_routes(const Entry& entry, const Target& target);
+    void read_route(const Entry& entry, const Target& target);
     void read_one_or_list(const Entry& entry, const Target& target);
     void read_item(const Entry& entry, const Target& target);
     void read_inclusion(const Entry& entry);
     void read_address(const Entry& entry, const Target& target);
     void read_text(const Entry& entry, const Target& target);
+    bool has_key(const Node& map, std::string_view key) const;
 
     bool is_plain_key(const Node& key, const std::string& key_path);
     bool is_first(Seen& seen, const Node& key, const std::string& key_path);
@@ -57,7 +60,7 @@ private:
     bool is_included_;
     // Of the listener in hand; into the draft once the listener itself is.
     std::vector<Bound> bound_;
-    std::vector<ProxyUse> proxies_;
+    std::vector<NameUse> proxies_, framings_;
 };
 
 }  // namespace tcpd::conf

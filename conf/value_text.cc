@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "conf/listener/routes.h"
 #include "daemon/base/text.h"
 
 namespace tcpd::conf {
@@ -62,7 +63,9 @@ struct ValuePrinter {
         return yaml_quoted(format_hex(*bytes.at(target)));
     }
     std::optional<std::string> operator()(const Choice& choice) const {
-        return std::string(choice.words[choice.get(target)]);
+        const size_t word = choice.get(target);
+        if (word >= choice.words.size()) return {};
+        return std::string(choice.words[word]);
     }
     std::optional<std::string> operator()(const Account& account) const { return text(*account.at(target)); }
     std::optional<std::string> operator()(const Path& path) const {
@@ -86,10 +89,29 @@ struct ValuePrinter {
             list += (list.empty() ? "" : ", ") + yaml_quoted(block.text());
         return "[" + list + "]";
     }
+    std::optional<std::string> operator()(const Ranges& ranges) const {
+        std::string list;
+        for (const TypeRange& range : *ranges.at(target))
+            list += (list.empty() ? "" : ", ") + format_type_range(range);
+        if (list.empty()) return {};
+        return "[" + list + "]";
+    }
+    std::optional<std::string> operator()(const FramingName&) const {
+        return yaml_name(target.listener->framing.name);
+    }
+    std::optional<std::string> operator()(const DefaultRoute&) const {
+        if (!target.route->types.empty()) return {};
+        return "true";
+    }
+    std::optional<std::string> operator()(const FrameError&) const {
+        if (target.route->action != RouteAction::error) return {};
+        return std::to_string(target.route->error);
+    }
     std::optional<std::string> operator()(const HandlerChoice&) const {
         const Handler& handler = target.listener->handler;
         if (handler.kind == HandlerKind::echo) return "echo";
         if (handler.kind == HandlerKind::discard) return "discard";
+        if (handler.kind == HandlerKind::routes) return {};  // more than one line
         return fmt::format("{{proxy: {}}}", yaml_name(target.config->upstreams.at(handler.upstream).name));
     }
     std::optional<std::string> operator()(const auto&) const { return {}; }

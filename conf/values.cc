@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "conf/listener/routes.h"
 #include "daemon/base/text.h"
 
 namespace tcpd::conf {
@@ -253,13 +254,35 @@ struct ValueReader {
         blocks.at(target)->push_back(*block);
         return {};
     }
+    Complaint operator()(const Ranges& ranges) const {
+        Result<TypeRange> range = parse_type_range(text);
+        if (!range) return range.error().reason;
+        ranges.at(target)->push_back(*range);
+        return {};
+    }
+    Complaint operator()(const DefaultRoute&) const {
+        if (text == "true") return {};
+        return fmt::format("{} is not true (a route that is no default has types)", tcpd::quoted(text));
+    }
+    Complaint operator()(const FrameError&) const {
+        const std::optional<uint64_t> code = parse_number(text);
+        if (!code || !is_frame_error(*code))
+            return fmt::format("{} is no code of an error frame (400, 401, 413, 429, 500, 503, 504)",
+                               tcpd::quoted(text));
+        target.route->action = RouteAction::error;
+        target.route->error = static_cast<unsigned>(*code);
+        return {};
+    }
     Complaint operator()(const HandlerChoice&) const {
         if (text == "echo" || text == "discard") {
             target.listener->handler.kind = text == "echo" ? HandlerKind::echo : HandlerKind::discard;
             return {};
         }
         if (text == "proxy") return std::string("the proxy needs an upstream (handler: {proxy: UPSTREAM})");
-        static constexpr std::string_view kWords[] = {"echo", "discard", "{proxy: UPSTREAM}"};
+        if (text == "routes")
+            return std::string("the routes are a list (handler: {routes: [{types: [1, 2], handler: echo}]})");
+        static constexpr std::string_view kWords[] = {"echo", "discard", "{proxy: UPSTREAM}",
+                                                      "{routes: [...]}"};
         return unknown_word(kWords);
     }
     Complaint operator()(const auto&) const { return {}; }

@@ -12,8 +12,8 @@
 namespace tcpd::conf {
 
 // Stores what `text` says where `row` points to (Addresses: appends); relative paths begin at `folder`. What
-// is wrong with it is returned, and nothing stored. Not for sections, names, include, nor a handler's
-// upstream.
+// is wrong with it is returned, and nothing stored. Not for sections, names, include, nor where a
+// listener names an upstream or a framing.
 std::optional<std::string> read_value(const Row& row, const Target& target, std::string_view text,
                                       std::string_view folder);
 // `path` from `folder`, without dots.

@@ -33,7 +33,7 @@ public:
         for (uint64_t left = random_() % 4; left > 0; --left)
             config.framings.push_back(framing(config.framings.size()));
         for (uint64_t left = 1 + random_() % 4; left > 0; --left)
-            config.listeners.push_back(listener(config.listeners.size(), config.upstreams.size()));
+            config.listeners.push_back(listener(config.listeners.size(), config));
         return config;
     }
 
@@ -88,7 +88,39 @@ private:
         }
         return drawn;
     }
-    Listener listener(size_t number, size_t upstreams) {
+    // One of those built in or declared; with a max_frame of the listener's own, where it may have one.
+    Framing framing_of_listener(const std::vector<Framing>& declared) {
+        const std::span<const Framing> built_in = built_in_framings();
+        const size_t which = random_() % (built_in.size() + declared.size());
+        Framing drawn = which < built_in.size() ? built_in[which] : declared[which - built_in.size()];
+        const bool may_have_own = drawn.kind != FramingKind::raw && drawn.kind != FramingKind::fixed;
+        if (may_have_own && flip()) drawn.max_frame_bytes = one_of<uint64_t>({1, 1000, 1 << 30});
+        return drawn;
+    }
+    Route route(const Framing& framing, uint32_t number) {
+        Route drawn{.action = flip() ? RouteAction::echo : RouteAction::discard};
+        if (framing.has_type()) drawn.types.push_back({number, number});
+        if (framing.has_type() && number == 9)
+            drawn.types.push_back(framing.type_bytes == 1 ? TypeRange{100, 255} : TypeRange{200, 0xEFFF});
+        if (framing.kind == FramingKind::tcpd && flip()) {
+            drawn.action = RouteAction::error;
+            drawn.error = one_of<unsigned>({400, 401, 413, 429, 500, 503, 504});
+        }
+        if (drawn.action == RouteAction::discard) drawn.one_way = flip();
+        return drawn;
+    }
+    std::vector<Route> routes(const Framing& framing) {
+        std::vector<Route> drawn;
+        if (framing.has_type())
+            for (uint32_t number = 0; number < 10; ++number)
+                if (drawn.empty() || flip()) drawn.push_back(route(framing, number));
+        if (drawn.empty() || flip()) {
+            drawn.push_back(route(framing, 0));
+            drawn.back().types.clear();
+        }
+        return drawn;
+    }
+    Listener listener(size_t number, const Config& config) {
         Listener drawn{.name = name(number), .keepalive = keepalive()};
         drawn.listen = *Address::parse_listen("*:" + std::to_string(7000 + number));
         if (flip()) drawn.listen.push_back(*Address::parse("127.0.0.1:0", true));
@@ -98,6 +130,9 @@ private:
                                  flip() ? "us" : ""};
         }
         drawn.backlog = flip() ? 1 : 65535;
+        drawn.framing = framing_of_listener(config.framings);
+        const bool has_frames = drawn.framing.kind != FramingKind::raw;
+        if (has_frames) drawn.timeouts.frame = duration();
         drawn.timeouts.idle = duration();
         drawn.timeouts.half_close = duration();
         drawn.timeouts.closing = duration();
@@ -106,7 +141,11 @@ private:
         drawn.limits.output_high_bytes = one_of<uint64_t>({64 * 1024, 100'000, 1 << 30});
         drawn.limits.output_low_bytes = one_of<uint64_t>({1, 1025, 64 * 1024});
         drawn.handler.kind = one_of<HandlerKind>({HandlerKind::echo, HandlerKind::discard});
-        if (upstreams > 0 && flip()) drawn.handler = {HandlerKind::proxy, random_() % upstreams, {}};
+        const size_t upstreams = config.upstreams.size();
+        if (upstreams > 0 && flip())
+            drawn.handler = {HandlerKind::proxy, random_() % upstreams, {}};
+        else if (has_frames && flip())
+            drawn.handler = {HandlerKind::routes, 0, routes(drawn.framing)};
         return drawn;
     }
 
@@ -157,7 +196,12 @@ listeners: {"9": {listen: unix:/9, handler: echo}, "Null": {listen: unix:/n, han
 BOOST_AUTO_TEST_CASE(every_row_of_the_grammar_is_in_it) {
     const std::string text = dump(load_text(R"(
 workers: 1
-listeners: {a: {listen: unix:s, unix: {mode: "0600"}, handler: {proxy: u}}}
+listeners:
+  a: {listen: unix:s, unix: {mode: "0600"}, handler: {proxy: u}}
+  b:
+    listen: unix:t
+    framing: tcpd
+    handler: {routes: [{types: 1, handler: discard}, {default: true, error: 400}]}
 upstreams: {u: {servers: 10.0.0.1:1}}
 framings: {f: {magic: {offset: 4, bytes: AA}, type: {offset: 5, size: 1}, length: {size: 4}}}
 )")

@@ -25,13 +25,7 @@ Framing framing_of(const std::string& keys) {
     return loaded.config.framings[0];
 }
 
-// What is wrong, without the places; "; " between.
-std::string complaints(const std::string& keys) {
-    std::string all;
-    for (const Problem& problem : load_text(with_framing(keys)).problems)
-        all += (all.empty() ? "" : "; ") + problem.key_path + ": " + problem.message;
-    return all;
-}
+std::string complaints(const std::string& keys) { return complaints_in(with_framing(keys)); }
 
 }  // namespace
 

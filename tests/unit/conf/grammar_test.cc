@@ -45,7 +45,8 @@ BOOST_AUTO_TEST_CASE(defaults_are_within_their_limits) {
     Listener listener;
     Upstream upstream;
     Framing framing;
-    const Target target{&config, &listener, &upstream, &framing};
+    Route route;
+    const Target target{&config, &listener, &upstream, &framing, &route};
     const auto is_left_out = [&](const Row& row) {
         const Row* above = find_row(row.parent());
         const Section* section = above != nullptr ? std::get_if<Section>(&above->kind) : nullptr;

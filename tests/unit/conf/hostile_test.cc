@@ -139,6 +139,12 @@ listeners:
   gateway: &g
     listen: ["*:7000", 'unix:a.sock']
     handler: {proxy: db}
+  orders:
+    listen: 127.0.0.1:0
+    framing: f
+    max_frame: 1MiB
+    handler: {routes: [{types: [1, 0x2-3], handler: echo}, {default: true, handler: discard, one_way: true}]}
+framings: {f: {length: {size: 2}, type: {offset: 2, size: 1}}}
 upstreams:
   db: {servers: ["[::1]:5432", 10.0.0.1:3], timeouts: {dial: 0}}
 )";

@@ -21,8 +21,9 @@ listeners:
   gateway:
     listen: ["10.0.0.1:0x0", "*:80"]
 )");
-    BOOST_TEST(problems_of(loaded) ==
-               R"(tcpd.yaml:9:3: listeners.gateway.handler: is missing (echo, discard or {proxy: UPSTREAM})
+    BOOST_TEST(
+        problems_of(loaded) ==
+        R"(tcpd.yaml:9:3: listeners.gateway.handler: is missing (echo, discard, {proxy: UPSTREAM} or {routes: [...]})
 tcpd.yaml:10:14: listeners.gateway.listen[0]: port "0x0" is not a number (try 10.0.0.1:7000)
 )");
     const Config& config = loaded.config;
@@ -66,8 +67,9 @@ upstreams:
     BOOST_TEST((gateway.unix_socket == UnixSocket{0640U, "tcpd", "www-data"}));
     BOOST_TEST(gateway.backlog == 128U);
     BOOST_TEST((gateway.keepalive == Keepalive{2min, 5s, 3}));
-    BOOST_TEST((gateway.timeouts == ListenerTimeouts{1h, 1ms, 2s, 0s}));
-    BOOST_TEST((gateway.limits == Limits{16, 1024 * 1024, 512}));
+    BOOST_TEST((gateway.timeouts == ListenerTimeouts{5s, 1h, 1ms, 2s, 0s, 60s}));
+    BOOST_TEST((gateway.limits ==
+                Limits{.connections = 16, .output_high_bytes = 1024 * 1024, .output_low_bytes = 512}));
     BOOST_TEST((gateway.handler == Handler{HandlerKind::proxy, 1}));
     const Upstream& second = loaded.config.upstreams[1];
     BOOST_TEST(second.servers[1].text() == "unix:/etc/db.sock");
@@ -90,29 +92,18 @@ BOOST_AUTO_TEST_CASE(the_defaults) {
     const std::string text = dump(
         load_text(with_listener("listen: unix:/s, handler: {proxy: u}", "upstreams: {u: {servers: unix:/u}}"))
             .config);
-    for (const char* line : {"workers: auto",
-                             "# user: absent",
-                             "# pid_file: absent",
-                             "  stop: 30s",
-                             "  spread: true",
-                             "  level: info",
-                             "  format: text",
-                             "  output: stderr",
-                             "    initial: 100ms",
-                             "    max: 30s",
-                             "  watchdog: 10s",
-                             "    backlog: 4096",
-                             "      idle: 1m",
-                             "      interval: 10s",
-                             "      probes: 6",
-                             "      idle: 0",
-                             "      half_close: 30s",
-                             "      closing: 30s",
-                             "      slow_reader: 1m",
-                             "      connections: 0",
-                             "      output_high: 256KiB",
-                             "      output_low: 64KiB",
-                             "    balance: round_robin",
+    for (const char* line : {"workers: auto",           "# user: absent",
+                             "# pid_file: absent",      "  stop: 30s",
+                             "  spread: true",          "  level: info",
+                             "  format: text",          "  output: stderr",
+                             "    initial: 100ms",      "    max: 30s",
+                             "  watchdog: 10s",         "    backlog: 4096",
+                             "    framing: raw",        "      idle: 1m",
+                             "      interval: 10s",     "      probes: 6",
+                             "      idle: 0",           "      half_close: 30s",
+                             "      closing: 30s",      "      slow_reader: 1m",
+                             "      connections: 0",    "      output_high: 256KiB",
+                             "      output_low: 64KiB", "    balance: round_robin",
                              "      dial: 2s"})
         BOOST_TEST(text.find("\n" + std::string(line) + " ") != std::string::npos, line);
 }

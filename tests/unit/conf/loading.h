@@ -41,6 +41,14 @@ inline std::string problems_of(const Loaded& loaded) {
 
 inline std::string problems_in(const std::string& text) { return problems_of(load_text(text)); }
 
+// What is wrong, without the places; "; " between.
+inline std::string complaints_in(const std::string& text) {
+    std::string all;
+    for (const Problem& problem : load_text(text).problems)
+        all += (all.empty() ? "" : "; ") + problem.key_path + ": " + problem.message;
+    return all;
+}
+
 // In a text that is fine otherwise: a listener `a` with these lines in it (flow style), and this at the top.
 inline std::string with_listener(const std::string& keys, const std::string& top = "") {
     return "listeners: {a: {" + keys + "}}\n" + top;

@@ -35,7 +35,7 @@ tcpd.yaml:2:1: drian: unknown key (did you mean drain?)
 tcpd.yaml:5:24: listeners.gateway.listen[1]: port 70000 is over 65535
 tcpd.yaml:6:15: listeners.gateway.handler.proxi: unknown key (did you mean proxy?)
 tcpd.yaml:7:16: listeners.gateway.timeouts.idel: unknown key (did you mean idle?)
-tcpd.yaml:7:26: listeners.gateway.timeouts.auth: unknown key (known: idle, half_close, closing, slow_reader)
+tcpd.yaml:7:26: listeners.gateway.timeouts.auth: unknown key (known: idle, half_close, closing, slow_reader, frame)
 tcpd.yaml:7:45: listeners.gateway.timeouts.closing: "30" has no unit (try 30s)
 tcpd.yaml:8:5: listeners.gateway.idle: unknown key (did you mean keepalive.idle or timeouts.idle?)
 tcpd.yaml:10:13: listeners.b.listen: [::]:7000 is taken by listener "gateway" already ([::]:7000 at tcpd.yaml:5:14)
@@ -100,7 +100,7 @@ BOOST_AUTO_TEST_CASE(what_must_be_there) {
     BOOST_TEST(
         problems_in("listeners: {a: {}}\nupstreams: {u: {}}") ==
         R"(tcpd.yaml:1:13: listeners.a.listen: is missing (an address such as 127.0.0.1:7000 or unix:/run/x.sock, or a list of them)
-tcpd.yaml:1:13: listeners.a.handler: is missing (echo, discard or {proxy: UPSTREAM})
+tcpd.yaml:1:13: listeners.a.handler: is missing (echo, discard, {proxy: UPSTREAM} or {routes: [...]})
 tcpd.yaml:2:13: upstreams.u.servers: is missing (an address such as 10.0.0.5:5432 or unix:/run/x.sock, or a list of them)
 )");
 }

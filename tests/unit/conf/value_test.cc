@@ -129,15 +129,16 @@ BOOST_AUTO_TEST_CASE(handlers) {
                "tcpd.yaml:1:47: listeners.a.handler: \"ecco\" is not known (did you mean echo?)\n");
     BOOST_TEST(handler("http") ==
                "tcpd.yaml:1:47: listeners.a.handler: \"http\" is not known (known: echo, discard, {proxy: "
-               "UPSTREAM})\n");
+               "UPSTREAM}, {routes: [...]})\n");
     BOOST_TEST(
         handler("proxy") ==
         "tcpd.yaml:1:47: listeners.a.handler: the proxy needs an upstream (handler: {proxy: UPSTREAM})\n");
     BOOST_TEST(handler("{}") ==
-               "tcpd.yaml:1:47: listeners.a.handler: needs exactly one key ({proxy: UPSTREAM})\n");
+               "tcpd.yaml:1:47: listeners.a.handler: needs exactly one key ({proxy: UPSTREAM} or {routes: "
+               "[...]})\n");
     BOOST_TEST(handler("[echo]") == "tcpd.yaml:1:47: listeners.a.handler: needs one value, not a list\n");
     BOOST_TEST(handler("{module: kv}") ==
-               "tcpd.yaml:1:48: listeners.a.handler.module: unknown key (known: proxy)\n");
+               "tcpd.yaml:1:48: listeners.a.handler.module: unknown key (known: proxy, routes)\n");
     BOOST_TEST(handler("{proxy: [b]}") ==
                "tcpd.yaml:1:55: listeners.a.handler.proxy: needs one value, not a list\n");
 }
