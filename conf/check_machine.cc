@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include "conf/check.h"
 #include "daemon/base/process.h"
@@ -78,6 +79,22 @@ void check_path(Draft& draft, const Place& place, const std::string& key_path, c
     if (!reason.empty()) draft.add_problem(place, key_path, reason);
 }
 
+// Who may write the file can let anyone in; who may read it can try tokens without asking us.
+void warn_of_loose_modes(Draft& draft) {
+    constexpr mode_t kLoose = S_IWGRP | S_IRWXO;
+    std::set<std::string> seen;
+    for (const Listener& listener : draft.config.listeners) {
+        const std::string& path = listener.auth.tokens_path;
+        struct stat about {};
+        if (path.empty() || !seen.insert(path).second || ::stat(path.c_str(), &about) != 0) continue;
+        if ((about.st_mode & kLoose) != 0)
+            draft.warnings.push_back(
+                fmt::format("{}: warning: its mode is {:04o}, and tokens are for tcpd alone "
+                            "(chmod 0640, or less)",
+                            path, about.st_mode & 07777));
+    }
+}
+
 }  // namespace
 
 void check_machine(Draft& draft) {
@@ -86,6 +103,7 @@ void check_machine(Draft& draft) {
     if (!config.pid_file.empty()) check_path(draft, draft.place_of("pid_file"), "pid_file", config.pid_file);
     if (config.log.output != "stderr")
         check_path(draft, draft.place_of("log.output"), "log.output", config.log.output);
+    warn_of_loose_modes(draft);
     for (const Listener& listener : config.listeners) check_owners(draft, listener);
     for (const Bound& bound : draft.bound)
         if (bound.address.is_unix()) check_path(draft, bound.place, bound.key_path, bound.address.path());

@@ -60,6 +60,7 @@ public:
     // No more is kept: reading on makes no sense. It also bounds the work that aliases can multiply, since
     // all that may stand in a file without a problem is counted by the grammar.
     bool is_full() const { return problems_.size() > kMaxProblems; }
+    size_t problem_count() const { return problems_.size(); }
     bool has_problem_below(std::string_view key) const;
     void add_problem(const Place& place, std::string key_path, std::string message);
     void add_problem(const std::string& key_path, std::string message);

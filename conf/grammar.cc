@@ -26,20 +26,26 @@ constexpr std::array<std::string_view, 3> kLengthCounts{"payload", "from_itself"
 constexpr unsigned kMaxFieldOffset = 48;  // fields lie within the first 64 bytes
 constexpr size_t kMaxPatternBytes = 16;
 constexpr size_t kMaxRanges = 256;
+constexpr std::array<std::string_view, 1> kAuthMethods{"token"};
 constexpr std::array<std::string_view, 2> kRouteHandlers{"echo", "discard"};
 
 bool has_magic(const Target& t) { return !t.framing->magic.empty(); }
 bool has_type(const Target& t) { return t.framing->type_bytes != 0; }
 bool has_length(const Target& t) { return t.framing->kind == FramingKind::length; }
 constexpr Need kFrames{
-    [](const Listener& l) { return l.framing.kind != FramingKind::raw; },
+    [](const Listener& l) { return l.framing.kind != FramingKind::raw; }, "framing",
     "needs frames, and framing raw has none (framing: line, tcpd, or a name under framings)"};
 constexpr Need kVaryingFrames{
     [](const Listener& l) {
         return l.framing.kind != FramingKind::raw && l.framing.kind != FramingKind::fixed;
     },
+    "framing",
     "needs frames that vary in size (framing: line, tcpd, or one under framings that is not fixed)"};
+constexpr Need kTcpdFrames{[](const Listener& l) { return l.framing.kind == FramingKind::tcpd; }, "framing",
+                           "goes with framing: tcpd only"};
+constexpr Need kAuth{[](const Listener& l) { return l.auth.by_token; }, "auth", "goes with auth only"};
 
+bool has_auth(const Target& t) { return t.listener->auth.by_token; }
 bool has_unix_keys(const Target& t) { return t.listener->unix_socket != UnixSocket{}; }
 
 constexpr Time time_limit(At<Duration> at) { return {at, 1ms, kYear, true, 1ms}; }
@@ -166,6 +172,23 @@ const auto kRows = std::to_array<Row>({
      Size{[](const Target& t) { return &t.listener->framing.max_frame_bytes; }, 1, kGiB, true},
      "most bytes after the header (for tcpd: the payload), in place of what the framing says", "", false,
      kVaryingFrames},
+    {"listeners.NAME.auth", Section{has_auth}, "who clients are, which they say first; framing tcpd only", "",
+     false, kTcpdFrames},
+    {"listeners.NAME.auth.methods",
+     Words{kAuthMethods, [](const Target& t, size_t) { return &t.listener->auth.by_token; }},
+     "token: a secret, sent in the AUTH frame", "is missing (methods: [token])"},
+    {"listeners.NAME.auth.tokens",
+     Path{[](const Target& t) { return &t.listener->auth.tokens_path; }, "", kMaxPathBytes},
+     "a file with a line identity:sha256-hex for each token, of mode 0640 or less; read at start and reload",
+     "is missing (a file with a line identity:sha256-hex for each token)"},
+    {"listeners.NAME.heartbeat", Section{}, "whether silent clients are still there; framing tcpd only", "",
+     false, kTcpdFrames},
+    {"listeners.NAME.heartbeat.interval",
+     time_limit([](const Target& t) { return &t.listener->heartbeat.interval; }),
+     "silence before a PING is sent, and between PINGs; 0: none is"},
+    {"listeners.NAME.heartbeat.misses",
+     Count{[](const Target& t) { return &t.listener->heartbeat.misses; }, 1, 255},
+     "unanswered PINGs until the connection counts as lost"},
     {"listeners.NAME.keepalive", Section{}, "TCP keep-alive towards clients, and TCP_USER_TIMEOUT to match"},
     {"listeners.NAME.keepalive.idle",
      keepalive_time([](const Target& t) { return &t.listener->keepalive.idle; }),
@@ -177,6 +200,8 @@ const auto kRows = std::to_array<Row>({
      Count{[](const Target& t) { return &t.listener->keepalive.probes; }, 1, 127},
      "unanswered probes until the connection counts as dead"},
     {"listeners.NAME.timeouts", Section{}, "0: no limit"},
+    {"listeners.NAME.timeouts.auth", time_limit([](const Target& t) { return &t.listener->timeouts.auth; }),
+     "until a client has said who it is and was accepted; with auth only", "", false, kAuth},
     {"listeners.NAME.timeouts.idle", time_limit([](const Target& t) { return &t.listener->timeouts.idle; }),
      "no byte either way"},
     {"listeners.NAME.timeouts.half_close",

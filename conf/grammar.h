@@ -86,6 +86,11 @@ struct Choice {
     void (*set)(const Target&, size_t);
     bool has_default = true;
 };
+// Words that stand side by side, one or a list; each has a member.
+struct Words {
+    std::span<const std::string_view> words;
+    bool* (*at)(const Target&, size_t word);
+};
 struct Account {
     At<std::string> at;  // a user or a group
 };
@@ -120,13 +125,14 @@ struct DefaultRoute {};  // true, or it is left out
 struct FrameError {};    // a code of the frame protocol
 
 using Kind = std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, Time, Size,
-                          OptionalSize, Bytes, Choice, Account, Path, Mode, Addresses, Blocks, Ranges,
+                          OptionalSize, Bytes, Choice, Words, Account, Path, Mode, Addresses, Blocks, Ranges,
                           HandlerChoice, UpstreamName, FramingName, Routes, DefaultRoute, FrameError>;
 
 // What a listener must have for one of its keys to mean anything. Otherwise the key is an error, and -T
 // leaves it out.
 struct Need {
     bool (*is_met)(const Listener&) = nullptr;  // nullptr: nothing
+    std::string_view key;                       // of the listener, which decides it
     std::string_view otherwise;                 // said of the key
 };
 

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <map>
 
 #include "conf/check.h"
 #include "conf/draft.h"
+#include "conf/listener/tokens.h"
 #include "conf/reader.h"
 #include "conf/values.h"
 #include "conf/yaml/yaml_tree.h"
@@ -38,6 +40,8 @@ public:
         is_main_read_ = is_whole_ =
             tree->root().kind == Node::Kind::map || tree->root().kind == Node::Kind::null;
         for (const Inclusion& inclusion : draft_.inclusions) include(inclusion);
+        for (Listener& listener : draft_.config.listeners)
+            if (!listener.auth.tokens_path.empty()) read_tokens(listener);
     }
     bool is_main_read() const { return is_main_read_; }
     bool is_whole() const { return is_whole_; }
@@ -88,8 +92,35 @@ private:
         if (tree) FileReader(draft_, *tree, path, true).read();
     }
 
+    // Several listeners may name one file.
+    void read_tokens(Listener& listener) {
+        const std::string& path = listener.auth.tokens_path;
+        const std::string key_path = below("listeners", listener.name) + ".auth.tokens";
+        const Result<std::string> text = source_.read(path);
+        if (!text)
+            return draft_.add_problem(
+                key_path, fmt::format("{} cannot be read: {}", tcpd::quoted(path), reason_of(text.error())));
+        const auto [known, is_new] = tokens_.try_emplace(path);
+        if (is_new) {
+            total_bytes_ += text->size();
+            if (total_bytes_ > kMaxTotalBytes)
+                return draft_.add_problem(
+                    key_path,
+                    fmt::format("up to {} the files have more than 8MiB together", tcpd::quoted(path)));
+            draft_.begin_file(path);
+            const size_t problems = draft_.problem_count();
+            known->second = parse_tokens(draft_, path, *text);
+            if (known->second.empty() && draft_.problem_count() == problems)
+                draft_.add_problem(key_path, fmt::format("{} has no token in it (a line for each, "
+                                                         "identity:sha256-hex)",
+                                                         tcpd::quoted(path)));
+        }
+        listener.auth.tokens = known->second;
+    }
+
     Source& source_;
     Draft& draft_;
+    std::map<std::string, std::vector<Token>> tokens_;  // by path
     size_t total_bytes_ = 0;
     bool is_main_read_ = false;
     bool is_whole_ = false;  // every file could be read: what is not there is missing

@@ -28,8 +28,8 @@ struct Loaded {
     std::vector<std::string> warnings;
 };
 
-// Reads `path` (absolute) and what it includes through `source`; asks the machine itself, for the users and
-// folders that are named, only if the source is live.
+// Reads `path` (absolute), what it includes and the files of tokens through `source`; asks the machine
+// itself, for the users and folders that are named, only if the source is live.
 Loaded load(Source& source, const std::string& path);
 
 // The configuration in full, every default filled in, with comments that name units; `load` reads it back as

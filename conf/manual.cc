@@ -23,6 +23,13 @@ std::string escaped(std::string_view text) {
     return out.starts_with('.') || out.starts_with('\'') ? "\\&" + out : out;
 }
 
+std::string joined(std::span<const std::string_view> words, std::string_view between) {
+    std::string text;
+    for (const std::string_view word : words)
+        text += (text.empty() ? "" : std::string(between)) + std::string(word);
+    return text;
+}
+
 struct KindPrinter {
     std::string operator()(const Flag&) const { return "true or false"; }
     std::string operator()(const Count& count) const {
@@ -44,11 +51,9 @@ struct KindPrinter {
         return time.takes_zero ? "a duration, or 0" : "a duration";
     }
     std::string operator()(const Size&) const { return "a size"; }
-    std::string operator()(const Choice& choice) const {
-        std::string words;
-        for (const std::string_view word : choice.words)
-            words += (words.empty() ? "" : " | ") + std::string(word);
-        return words;
+    std::string operator()(const Choice& choice) const { return joined(choice.words, " | "); }
+    std::string operator()(const Words& words) const {
+        return fmt::format("one or a list of {}", joined(words.words, ", "));
     }
     std::string operator()(const Account&) const { return "a name"; }
     std::string operator()(const Path& path) const {

@@ -74,7 +74,8 @@ void FileReader::read_entry(const Entry& entry, const Target& target) {
     if (is_a<Names>(row)) return read_names(entry);
     if (is_a<HandlerChoice>(row) && entry.value->kind == Node::Kind::map) return read_handler(entry, target);
     if (is_a<Routes>(row)) return read_routes(entry, target);
-    if (is_a<Addresses>(row) || is_a<Include>(row) || is_a<Blocks>(row) || is_a<Ranges>(row))
+    if (is_a<Addresses>(row) || is_a<Include>(row) || is_a<Blocks>(row) || is_a<Ranges>(row) ||
+        is_a<Words>(row))
         return read_one_or_list(entry, target);
     if (!is_a<Section>(row)) return read_text(entry, target);
     if (is_kind(entry, Node::Kind::map, "a map of keys")) read_section(entry, target);

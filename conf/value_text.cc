@@ -67,6 +67,13 @@ struct ValuePrinter {
         if (word >= choice.words.size()) return {};
         return std::string(choice.words[word]);
     }
+    std::optional<std::string> operator()(const Words& words) const {
+        std::string list;
+        for (size_t word = 0; word < words.words.size(); ++word)
+            if (*words.at(target, word)) list += (list.empty() ? "" : ", ") + std::string(words.words[word]);
+        if (list.empty()) return {};
+        return "[" + list + "]";
+    }
     std::optional<std::string> operator()(const Account& account) const { return text(*account.at(target)); }
     std::optional<std::string> operator()(const Path& path) const {
         const std::string& value = *path.at(target);

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "conf/listener/routes.h"
@@ -208,6 +209,14 @@ struct ValueReader {
                 return {};
             }
         return unknown_word(choice.words);
+    }
+    Complaint operator()(const Words& words) const {
+        const auto found = std::find(words.words.begin(), words.words.end(), text);
+        if (found == words.words.end()) return unknown_word(words.words);
+        bool& is_set = *words.at(target, static_cast<size_t>(found - words.words.begin()));
+        if (is_set) return fmt::format("{} is there twice", tcpd::quoted(text));
+        is_set = true;
+        return {};
     }
     Complaint operator()(const Account& account) const {
         if (!is_account_name(text)) return fmt::format("{} is not a name", tcpd::quoted(text));

@@ -48,7 +48,8 @@ void check_needs(Draft& draft, const Listener& listener, const std::string& key_
     for (const Row& row : grammar()) {
         if (row.need.is_met == nullptr || row.need.is_met(listener)) continue;
         const std::string path = key_path + std::string(row.path.substr(kAnyListener.size()));
-        if (draft.is_written(path)) draft.add_problem(path, std::string(row.need.otherwise));
+        const bool is_in_doubt = draft.has_problem_below(below(key_path, row.need.key));
+        if (draft.is_written(path) && !is_in_doubt) draft.add_problem(path, std::string(row.need.otherwise));
     }
 }
 
@@ -61,7 +62,7 @@ void resolve_framings(Draft& draft, bool is_whole) {
     for (size_t at = 0; at < is_known.size(); ++at) {
         const Listener& listener = draft.config.listeners[at];
         const std::string key_path = below("listeners", listener.name);
-        if (!is_known[at] || draft.has_problem_below(key_path + ".framing")) continue;
+        if (!is_known[at]) continue;
         check_needs(draft, listener, key_path);
         if (listener.framing.kind != FramingKind::raw)
             check_routes(draft, listener, key_path + ".handler.routes");

@@ -75,13 +75,13 @@ void check_types(Draft& draft, const Framing& framing, const Route& route, const
     const unsigned bytes = type_bytes(framing);
     if (largest > most_that_fits(bytes))
         draft.add_problem(key_path,
-                          fmt::format("{:#x} is more than the {} byte{} of a type can hold (at most {:#x})",
+                          fmt::format("0x{:X} is more than the {} byte{} of a type can hold (at most 0x{:X})",
                                       largest, bytes, bytes == 1 ? "" : "s", last_type(framing)));
     else if (largest > last_type(framing))
         draft.add_problem(
             key_path,
-            fmt::format("{:#x} is a control frame's type, which tcpd handles itself (at most {:#x})", largest,
-                        last_type(framing)));
+            fmt::format("0x{:X} is a control frame's type, which tcpd handles itself (at most 0x{:X})",
+                        largest, last_type(framing)));
 }
 
 void check_action(Draft& draft, const Framing& framing, const Route& route, const std::string& key_path) {
@@ -123,7 +123,7 @@ Result<TypeRange> parse_type_range(std::string_view text) {
     const std::optional<uint32_t> first = parse_type(begin), last = parse_type(end);
     if (!first || !last)
         return unfit(
-            fmt::format("{} is not a type (a number up to 0xffffffff such as 7 or 0x10, or a range such "
+            fmt::format("{} is not a type (a number up to 0xFFFFFFFF such as 7 or 0x10, or a range such "
                         "as 0x10-0x1F)",
                         quoted(text)));
     if (*last < *first)
@@ -132,8 +132,8 @@ Result<TypeRange> parse_type_range(std::string_view text) {
 }
 
 std::string format_type_range(const TypeRange& range) {
-    if (range.first == range.last) return fmt::format("{:#x}", range.first);
-    return fmt::format("{:#x}-{:#x}", range.first, range.last);
+    if (range.first == range.last) return fmt::format("0x{:X}", range.first);
+    return fmt::format("0x{:X}-0x{:X}", range.first, range.last);
 }
 
 bool is_frame_error(uint64_t code) {

@@ -12,6 +12,13 @@ using namespace std::chrono_literals;
 
 namespace {
 
+const Token kToken{"somebody", {0xab, 0xcd}};
+const std::string kTokens = "somebody:abcd" + std::string(60, '0') + "\n";
+
+Loaded load_with_tokens(const std::string& text) {
+    return load_snapshot(snapshot_of({{"tcpd.yaml", text}, {"tokens", kTokens}}));
+}
+
 // Draws whole configurations, each value from the edges and the middle of what the grammar takes.
 class Dice {
 public:
@@ -133,6 +140,11 @@ private:
         drawn.framing = framing_of_listener(config.framings);
         const bool has_frames = drawn.framing.kind != FramingKind::raw;
         if (has_frames) drawn.timeouts.frame = duration();
+        if (drawn.framing.kind == FramingKind::tcpd) {
+            drawn.heartbeat = {duration(), one_of<unsigned>({1, 255})};
+            if (flip()) drawn.auth = {true, "/etc/tcpd/tokens", {kToken}};
+        }
+        if (drawn.auth.by_token) drawn.timeouts.auth = duration();
         drawn.timeouts.idle = duration();
         drawn.timeouts.half_close = duration();
         drawn.timeouts.closing = duration();
@@ -160,7 +172,7 @@ BOOST_AUTO_TEST_CASE(what_is_dumped_reads_back_as_the_same) {
     for (uint64_t seed = 0; seed < 500; ++seed) {
         const Config config = Dice(seed).config();
         const std::string text = dump(config);
-        const Loaded loaded = load_text(text);
+        const Loaded loaded = load_with_tokens(text);
         BOOST_TEST_CONTEXT("seed " << seed << "\n" << text) {
             BOOST_REQUIRE(problems_of(loaded) == "");
             BOOST_REQUIRE((loaded.config == config));
@@ -194,13 +206,14 @@ listeners: {"9": {listen: unix:/9, handler: echo}, "Null": {listen: unix:/n, han
 
 // Every row that is a value, `include` excepted, whose files' content is in the dump.
 BOOST_AUTO_TEST_CASE(every_row_of_the_grammar_is_in_it) {
-    const std::string text = dump(load_text(R"(
+    const std::string text = dump(load_with_tokens(R"(
 workers: 1
 listeners:
   a: {listen: unix:s, unix: {mode: "0600"}, handler: {proxy: u}}
   b:
     listen: unix:t
     framing: tcpd
+    auth: {methods: token, tokens: tokens}
     handler: {routes: [{types: 1, handler: discard}, {default: true, error: 400}]}
 upstreams: {u: {servers: 10.0.0.1:1}}
 framings: {f: {magic: {offset: 4, bytes: AA}, type: {offset: 5, size: 1}, length: {size: 4}}}

@@ -22,7 +22,7 @@ listeners:
   gateway:
     listen: ["*:7000", "0.0.0.0:70000"]
     handler: {proxi: db}
-    timeouts: {idel: 3s, auth: 5s, closing: 30}
+    timeouts: {idel: 3s, outh: 5s, closing: 30}
     idle: 3s
   b:
     listen: "[::]:7000"
@@ -35,7 +35,7 @@ tcpd.yaml:2:1: drian: unknown key (did you mean drain?)
 tcpd.yaml:5:24: listeners.gateway.listen[1]: port 70000 is over 65535
 tcpd.yaml:6:15: listeners.gateway.handler.proxi: unknown key (did you mean proxy?)
 tcpd.yaml:7:16: listeners.gateway.timeouts.idel: unknown key (did you mean idle?)
-tcpd.yaml:7:26: listeners.gateway.timeouts.auth: unknown key (known: idle, half_close, closing, slow_reader, frame)
+tcpd.yaml:7:26: listeners.gateway.timeouts.outh: unknown key (did you mean auth?)
 tcpd.yaml:7:45: listeners.gateway.timeouts.closing: "30" has no unit (try 30s)
 tcpd.yaml:8:5: listeners.gateway.idle: unknown key (did you mean keepalive.idle or timeouts.idle?)
 tcpd.yaml:10:13: listeners.b.listen: [::]:7000 is taken by listener "gateway" already ([::]:7000 at tcpd.yaml:5:14)

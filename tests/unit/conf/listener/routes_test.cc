@@ -74,7 +74,7 @@ BOOST_AUTO_TEST_CASE(types_as_they_are_written) {
          {"-1", "1-", "one", "1 - 2", "1-2-3", "0x", "4294967296", "99999999999999999999"})
         BOOST_TEST(types(odd) ==
                    "[0].types: \"" + odd +
-                       "\" is not a type (a number up to 0xffffffff such as 7 or 0x10, or a range "
+                       "\" is not a type (a number up to 0xFFFFFFFF such as 7 or 0x10, or a range "
                        "such as 0x10-0x1F)");
     BOOST_TEST(types("{}") == "[0].types: needs one value, not a map");
 }
@@ -84,11 +84,11 @@ BOOST_AUTO_TEST_CASE(types_are_those_of_the_framing) {
     BOOST_TEST(complaints(route, "line") ==
                "[0].types: framing \"line\" has no type (only a default matches there)");
     BOOST_TEST(complaints(route, "small") ==
-               "[0].types: 0x100 is more than the 1 byte of a type can hold (at most 0xff)");
+               "[0].types: 0x100 is more than the 1 byte of a type can hold (at most 0xFF)");
     BOOST_TEST(complaints("[{types: 0xEFFF-0x10000, handler: echo}]") ==
-               "[0].types: 0x10000 is more than the 2 bytes of a type can hold (at most 0xefff)");
+               "[0].types: 0x10000 is more than the 2 bytes of a type can hold (at most 0xEFFF)");
     BOOST_TEST(complaints("[{types: [0xF000, 1], handler: echo}]") ==
-               "[0].types: 0xf000 is a control frame's type, which tcpd handles itself (at most 0xefff)");
+               "[0].types: 0xF000 is a control frame's type, which tcpd handles itself (at most 0xEFFF)");
 }
 
 BOOST_AUTO_TEST_CASE(which_frames_and_what_is_done_is_said_once) {
@@ -163,7 +163,7 @@ BOOST_AUTO_TEST_CASE(shapes) {
                ": needs a list of routes ([{types: [1, 2], handler: echo}, ...]), not a map");
     BOOST_TEST(complaints("[echo, {types: 0xF000, handler: echo}]") ==
                "[0]: needs a map of keys ({types: [1, 2], handler: echo}), not a single value; "
-               "[1].types: 0xf000 is a control frame's type, which tcpd handles itself (at most 0xefff)");
+               "[1].types: 0xF000 is a control frame's type, which tcpd handles itself (at most 0xEFFF)");
     std::string many;
     for (int at = 0; at < 257; ++at) many += "{types: " + std::to_string(at) + ", handler: echo}, ";
     BOOST_TEST(complaints("[" + many + "]") == ": has 257 routes (at most 256)");
@@ -197,7 +197,7 @@ BOOST_AUTO_TEST_CASE(a_place_for_each) {
 
 BOOST_AUTO_TEST_CASE(ranges_as_text) {
     BOOST_TEST(format_type_range({7, 7}) == "0x7");
-    BOOST_TEST(format_type_range({16, 31}) == "0x10-0x1f");
+    BOOST_TEST(format_type_range({16, 31}) == "0x10-0x1F");
     BOOST_CHECK(*parse_type_range("0x10-31") == (TypeRange{16, 31}));
     BOOST_CHECK(*parse_type_range("0-0") == (TypeRange{0, 0}));
 }
