@@ -59,6 +59,9 @@ struct Limit {
     At<uint64_t> at;
     uint64_t most;  // 0: none
 };
+struct RateLimit {
+    At<Rate> at;
+};
 struct Time {
     At<Duration> at;
     Duration least, most;
@@ -124,9 +127,10 @@ struct Routes {};        // a list of maps, each of the keys below it
 struct DefaultRoute {};  // true, or it is left out
 struct FrameError {};    // a code of the frame protocol
 
-using Kind = std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, Time, Size,
-                          OptionalSize, Bytes, Choice, Words, Account, Path, Mode, Addresses, Blocks, Ranges,
-                          HandlerChoice, UpstreamName, FramingName, Routes, DefaultRoute, FrameError>;
+using Kind =
+    std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, RateLimit, Time,
+                 Size, OptionalSize, Bytes, Choice, Words, Account, Path, Mode, Addresses, Blocks, Ranges,
+                 HandlerChoice, UpstreamName, FramingName, Routes, DefaultRoute, FrameError>;
 
 // What a listener must have for one of its keys to mean anything. Otherwise the key is an error, and -T
 // leaves it out.

@@ -47,6 +47,7 @@ struct KindPrinter {
         return fmt::format("1 to {} bytes in hexadecimal, in quotes", bytes.most);
     }
     std::string operator()(const Limit&) const { return "a number"; }
+    std::string operator()(const RateLimit&) const { return "a rate, or 0"; }
     std::string operator()(const Time& time) const {
         return time.takes_zero ? "a duration, or 0" : "a duration";
     }

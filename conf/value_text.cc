@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "conf/listener/rate.h"
 #include "conf/listener/routes.h"
 #include "daemon/base/text.h"
 
@@ -49,6 +50,9 @@ struct ValuePrinter {
     }
     std::optional<std::string> operator()(const Limit& limit) const {
         return std::to_string(*limit.at(target));
+    }
+    std::optional<std::string> operator()(const RateLimit& limit) const {
+        return format_rate(*limit.at(target));
     }
     std::optional<std::string> operator()(const Time& time) const {
         return format_duration(*time.at(target));

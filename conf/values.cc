@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "conf/listener/rate.h"
 #include "conf/listener/routes.h"
 #include "daemon/base/text.h"
 
@@ -169,6 +170,12 @@ struct ValueReader {
     }
     Complaint operator()(const Limit& limit) const {
         return read_number(text, 0, limit.most, fmt::format("0 to {}", limit.most), *limit.at(target));
+    }
+    Complaint operator()(const RateLimit& limit) const {
+        const Result<Rate> rate = parse_rate(text);
+        if (!rate) return rate.error().reason;
+        *limit.at(target) = *rate;
+        return {};
     }
     Complaint operator()(const Time& time) const {
         const std::optional<Duration> value = parse_duration(text);

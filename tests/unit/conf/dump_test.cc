@@ -51,6 +51,7 @@ private:
         return values[random_() % values.size()];
     }
     Duration duration() { return one_of<Duration>({0ms, 1ms, 999ms, 1000ms, 61s, 90min, 8760h}); }
+    Rate rate() { return one_of<Rate>({{}, {1, 1s}, {1, 1min}, {60, 1s}, {1'000'000'000, 1min}}); }
     std::string name(size_t number) {
         return one_of<std::string>({"gateway", "null", "NULL", "true", "9", "-", "a.b", ".", "n", "No"}) +
                (number > 0 ? std::to_string(number) : "");
@@ -150,6 +151,9 @@ private:
         drawn.timeouts.closing = duration();
         drawn.timeouts.slow_reader = duration();
         drawn.limits.connections = one_of<uint64_t>({0, 1, 0xffffffff});
+        drawn.limits.connections_per_ip = one_of<uint64_t>({0, 7, 0xffffffff});
+        drawn.limits.accept_rate = rate();
+        if (has_frames) drawn.limits.message_rate = rate();
         drawn.limits.output_high_bytes = one_of<uint64_t>({64 * 1024, 100'000, 1 << 30});
         drawn.limits.output_low_bytes = one_of<uint64_t>({1, 1025, 64 * 1024});
         drawn.handler.kind = one_of<HandlerKind>({HandlerKind::echo, HandlerKind::discard});

@@ -70,7 +70,7 @@ BOOST_AUTO_TEST_CASE(defaults_are_within_their_limits) {
 BOOST_AUTO_TEST_CASE(rows_below_a_path) {
     std::string keys;
     for (const Row* row : rows_below("listeners.NAME.limits")) keys += std::string(row->key()) + " ";
-    BOOST_TEST(keys == "connections output_high output_low ");
+    BOOST_TEST(keys == "connections connections_per_ip accept_rate message_rate output_high output_low ");
     BOOST_TEST(find_key("listeners.NAME", "nothing") == nullptr);
 }
 

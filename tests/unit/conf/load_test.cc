@@ -46,7 +46,7 @@ listeners:
     backlog: 128
     keepalive: {idle: 2m, interval: 5s, probes: 3}
     timeouts: {idle: 1h, half_close: 1ms, closing: 2s, slow_reader: 0}
-    limits: {connections: 0x10, output_high: 1MiB, output_low: 512B}
+    limits: {connections: 0x10, connections_per_ip: 2, accept_rate: 9/m, output_high: 1MiB, output_low: 512B}
     handler: {proxy: second}
   plain: {listen: 127.0.0.1:7000, handler: discard}
 upstreams:
@@ -68,8 +68,11 @@ upstreams:
     BOOST_TEST(gateway.backlog == 128U);
     BOOST_TEST((gateway.keepalive == Keepalive{2min, 5s, 3}));
     BOOST_TEST((gateway.timeouts == ListenerTimeouts{5s, 1h, 1ms, 2s, 0s, 60s}));
-    BOOST_TEST((gateway.limits ==
-                Limits{.connections = 16, .output_high_bytes = 1024 * 1024, .output_low_bytes = 512}));
+    BOOST_TEST((gateway.limits == Limits{.connections = 16,
+                                         .connections_per_ip = 2,
+                                         .accept_rate = {9, 1min},
+                                         .output_high_bytes = 1024 * 1024,
+                                         .output_low_bytes = 512}));
     BOOST_TEST((gateway.handler == Handler{HandlerKind::proxy, 1}));
     const Upstream& second = loaded.config.upstreams[1];
     BOOST_TEST(second.servers[1].text() == "unix:/etc/db.sock");
@@ -102,7 +105,8 @@ BOOST_AUTO_TEST_CASE(the_defaults) {
                              "      interval: 10s",     "      probes: 6",
                              "      idle: 0",           "      half_close: 30s",
                              "      closing: 30s",      "      slow_reader: 1m",
-                             "      connections: 0",    "      output_high: 256KiB",
+                             "      connections: 0",    "      connections_per_ip: 0",
+                             "      accept_rate: 0",    "      output_high: 256KiB",
                              "      output_low: 64KiB", "    balance: round_robin",
                              "      dial: 2s"})
         BOOST_TEST(text.find("\n" + std::string(line) + " ") != std::string::npos, line);

@@ -105,6 +105,23 @@ BOOST_AUTO_TEST_CASE(sizes) {
         BOOST_TEST(high(odd) == "\"" + odd + "\" is not a size (try 512B, 64KiB, 1MiB)");
 }
 
+BOOST_AUTO_TEST_CASE(rates) {
+    const auto rate = [](const std::string& value) { return in_listener("limits", "accept_rate", value); };
+    for (const char* fine : {"0", "1/s", "100/s", "5/m", "0x10/m", "1000000000/s"})
+        BOOST_TEST(rate(fine) == "fine", fine);
+    BOOST_TEST(rate("100") == "\"100\" has no unit (try 100/s)");
+    const std::string range = "\" is out of range (0, or 1/s to 1000000000/s)";
+    for (const std::string odd : {"0/s", "1000000001/s", "99999999999999999999/s"})
+        BOOST_TEST(rate(odd) == "\"" + odd + range);
+    BOOST_TEST(rate("0/m") == "\"0/m\" is out of range (0, or 1/m to 1000000000/m)");
+    for (const std::string odd :
+         {"5/h", "1.5/s", "-1/s", "5 /s", "5/ s", "/s", "s", "5/", "5/s/s", "010/s", "5/S", "00"})
+        BOOST_TEST(rate(odd) ==
+                   "\"" + odd + "\" is not a rate (a whole number per second or minute, such as 100/s, 5/m)");
+    BOOST_TEST(in_listener("limits", "connections_per_ip", "-1") ==
+               "\"-1\" is not a whole number (0 to 4294967295)");
+}
+
 BOOST_AUTO_TEST_CASE(words) {
     BOOST_TEST(problems_in(with_listener(
                    kFine, "log: {level: inf, format: xml, output: journald}\ndrain: {spread: yes}")) ==

@@ -113,6 +113,16 @@ BOOST_AUTO_TEST_CASE(a_time_out_for_frames) {
         "name under framings)");
 }
 
+BOOST_AUTO_TEST_CASE(a_rate_of_messages) {
+    BOOST_CHECK(listener_of("framing: line, limits: {message_rate: 5/m}").limits.message_rate ==
+                (Rate{5, 1min}));
+    BOOST_CHECK(listener_of("framing: tcpd, limits: {accept_rate: 1/s}").limits.message_rate == Rate{});
+    BOOST_TEST(
+        complaints("limits: {message_rate: 0}") ==
+        "listeners.a.limits.message_rate: needs frames, and framing raw has none (framing: line, tcpd, or a "
+        "name under framings)");
+}
+
 BOOST_AUTO_TEST_CASE(a_proxy_of_frames) {
     const std::string text = with_listener("listen: 127.0.0.1:1, framing: tcpd, handler: {proxy: u}",
                                            "upstreams: {u: {servers: 10.0.0.1:1}}\n");
@@ -126,7 +136,7 @@ BOOST_AUTO_TEST_CASE(the_dump_has_what_may_be_written_only) {
     };
     const std::string raw = dump_of("backlog: 1"), block = dump_of("framing: block");
     BOOST_TEST(has(raw, "\n    framing: raw "));
-    BOOST_TEST((!has(raw, " max_frame:") && !has(raw, " frame:")));
+    BOOST_TEST((!has(raw, " max_frame:") && !has(raw, " frame:") && !has(raw, " message_rate:")));
     BOOST_TEST((!has(block, " max_frame:") && has(block, "\n      frame: 1m ")));
     BOOST_TEST(has(dump_of("framing: dns"), "\n    max_frame: 65535B "));
 }
