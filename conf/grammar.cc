@@ -51,6 +51,7 @@ bool has_unix_keys(const Target& t) { return t.listener->unix_socket != UnixSock
 constexpr Time time_limit(At<Duration> at) { return {at, 1ms, kYear, true, 1ms}; }
 // TCP_KEEPIDLE and TCP_KEEPINTVL are whole seconds, at most 32767: tcp(7), net/tcp.h.
 constexpr Time keepalive_time(At<Duration> at) { return {at, 1s, 32767s, false, 1s}; }
+constexpr Size memory_limit(At<uint64_t> at) { return {at, kGiB / 1024, 65536 * kGiB, false, true}; }
 constexpr Size water_mark(At<uint64_t> at) { return {at, 1, kGiB}; }
 
 constexpr std::string_view kNoListeners =
@@ -97,6 +98,12 @@ const auto kRows = std::to_array<Row>({
     {"supervisor.watchdog",
      Time{[](const Target& t) { return &t.config->supervisor.watchdog; }, 100ms, 1h, true, 1ms},
      "a worker silent for so long is killed; 0: never"},
+
+    {"memory", Section{}, "what buffers may take before new work is refused; 0: no limit"},
+    {"memory.worker", memory_limit([](const Target& t) { return &t.config->memory.worker_bytes; }),
+     "those of each worker"},
+    {"memory.total", memory_limit([](const Target& t) { return &t.config->memory.total_bytes; }),
+     "those of all workers"},
 
     {"framings", Names{}, "how streams are cut into frames, by name; for listeners and tcpd --decode", "",
      true},

@@ -72,6 +72,7 @@ struct Size {
     At<uint64_t> at;
     uint64_t least, most;
     bool is_framings = false;  // the framing has one of its own, which this replaces
+    bool takes_zero = false;   // 0: no limit
 };
 // A size that belongs to some declarations only, which begins without one.
 struct OptionalSize {

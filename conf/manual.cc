@@ -51,7 +51,7 @@ struct KindPrinter {
     std::string operator()(const Time& time) const {
         return time.takes_zero ? "a duration, or 0" : "a duration";
     }
-    std::string operator()(const Size&) const { return "a size"; }
+    std::string operator()(const Size& size) const { return size.takes_zero ? "a size, or 0" : "a size"; }
     std::string operator()(const Choice& choice) const { return joined(choice.words, " | "); }
     std::string operator()(const Words& words) const {
         return fmt::format("one or a list of {}", joined(words.words, ", "));

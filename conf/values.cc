@@ -21,7 +21,8 @@ std::string duration_range(const Time& time) {
 }
 
 std::string size_range(const Size& size) {
-    return fmt::format("{} to {}", format_size(size.least), format_size(size.most));
+    return fmt::format("{}{} to {}", size.takes_zero ? "0, or " : "", format_size(size.least),
+                       format_size(size.most));
 }
 
 std::string joined(std::span<const std::string_view> words) {
@@ -191,7 +192,8 @@ struct ValueReader {
     Complaint operator()(const Size& size) const {
         const std::optional<uint64_t> value = parse_size(text);
         if (!value) return not_a_size(text, size);
-        if (*value < size.least || *value > size.most)
+        const bool is_zero = size.takes_zero && *value == 0;
+        if (!is_zero && (*value < size.least || *value > size.most))
             return fmt::format("{} is out of range ({})", tcpd::quoted(text), size_range(size));
         *size.at(target) = *value;
         return {};

@@ -61,7 +61,9 @@ BOOST_AUTO_TEST_CASE(defaults_are_within_their_limits) {
                 row.path);
         }
         if (const Size* size = std::get_if<Size>(&row.kind))
-            BOOST_TEST((*size->at(target) >= size->least && *size->at(target) <= size->most), row.path);
+            BOOST_TEST(((size->takes_zero && *size->at(target) == 0) ||
+                        (*size->at(target) >= size->least && *size->at(target) <= size->most)),
+                       row.path);
         if (const Count* count = std::get_if<Count>(&row.kind))
             BOOST_TEST((*count->at(target) >= count->least && *count->at(target) <= count->most), row.path);
     }

@@ -17,14 +17,15 @@ pid_file: run/tcpd.pid
 drain: {stop: 45s, replaced: 3m, spread: false}
 log: {level: warn, format: json, output: log/tcpd.log}
 supervisor: {respawn: {initial: 200ms, max: 1m}, watchdog: 0}
+memory: {worker: 1MiB, total: 2GiB}
 listeners:
   gateway:
     listen: ["10.0.0.1:0x0", "*:80"]
 )");
     BOOST_TEST(
         problems_of(loaded) ==
-        R"(tcpd.yaml:9:3: listeners.gateway.handler: is missing (echo, discard, {proxy: UPSTREAM} or {routes: [...]})
-tcpd.yaml:10:14: listeners.gateway.listen[0]: port "0x0" is not a number (try 10.0.0.1:7000)
+        R"(tcpd.yaml:10:3: listeners.gateway.handler: is missing (echo, discard, {proxy: UPSTREAM} or {routes: [...]})
+tcpd.yaml:11:14: listeners.gateway.listen[0]: port "0x0" is not a number (try 10.0.0.1:7000)
 )");
     const Config& config = loaded.config;
     BOOST_TEST(config.path == kMain);
@@ -35,6 +36,7 @@ tcpd.yaml:10:14: listeners.gateway.listen[0]: port "0x0" is not a number (try 10
     BOOST_TEST((config.drain == Drain{45s, 3min, false}));
     BOOST_TEST((config.log == Log{log::Level::warn, log::Format::json, "/etc/tcpd/log/tcpd.log"}));
     BOOST_TEST((config.supervisor == Supervisor{200ms, 1min, 0s}));
+    BOOST_TEST((config.memory == Memory{1 << 20, 2ULL << 30}));
 }
 
 BOOST_AUTO_TEST_CASE(every_key_of_a_listener_reaches_its_member) {
@@ -95,19 +97,34 @@ BOOST_AUTO_TEST_CASE(the_defaults) {
     const std::string text = dump(
         load_text(with_listener("listen: unix:/s, handler: {proxy: u}", "upstreams: {u: {servers: unix:/u}}"))
             .config);
-    for (const char* line : {"workers: auto",           "# user: absent",
-                             "# pid_file: absent",      "  stop: 30s",
-                             "  spread: true",          "  level: info",
-                             "  format: text",          "  output: stderr",
-                             "    initial: 100ms",      "    max: 30s",
-                             "  watchdog: 10s",         "    backlog: 4096",
-                             "    framing: raw",        "      idle: 1m",
-                             "      interval: 10s",     "      probes: 6",
-                             "      idle: 0",           "      half_close: 30s",
-                             "      closing: 30s",      "      slow_reader: 1m",
-                             "      connections: 0",    "      connections_per_ip: 0",
-                             "      accept_rate: 0",    "      output_high: 256KiB",
-                             "      output_low: 64KiB", "    balance: round_robin",
+    for (const char* line : {"workers: auto",
+                             "# user: absent",
+                             "# pid_file: absent",
+                             "  stop: 30s",
+                             "  spread: true",
+                             "  level: info",
+                             "  format: text",
+                             "  output: stderr",
+                             "    initial: 100ms",
+                             "    max: 30s",
+                             "  watchdog: 10s",
+                             "  worker: 0",
+                             "  total: 0",
+                             "    backlog: 4096",
+                             "    framing: raw",
+                             "      idle: 1m",
+                             "      interval: 10s",
+                             "      probes: 6",
+                             "      idle: 0",
+                             "      half_close: 30s",
+                             "      closing: 30s",
+                             "      slow_reader: 1m",
+                             "      connections: 0",
+                             "      connections_per_ip: 0",
+                             "      accept_rate: 0",
+                             "      output_high: 256KiB",
+                             "      output_low: 64KiB",
+                             "    balance: round_robin",
                              "      dial: 2s"})
         BOOST_TEST(text.find("\n" + std::string(line) + " ") != std::string::npos, line);
 }

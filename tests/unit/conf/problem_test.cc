@@ -53,7 +53,7 @@ BOOST_AUTO_TEST_CASE(unknown_keys) {
     };
     BOOST_TEST(key("tls: {}") ==
                "unknown key (known: workers, user, pid_file, include, drain, log, supervisor, "
-               "framings, listeners, upstreams)\n");
+               "memory, framings, listeners, upstreams)\n");
     BOOST_TEST(key("level: info") == "unknown key (did you mean log.level?)\n");
     BOOST_TEST(key("drain: {restart: 10m}") == "unknown key (known: stop, replaced, spread)\n");
     BOOST_TEST(key("drain: {drain: {}}") == "unknown key (known: stop, replaced, spread)\n");
@@ -67,7 +67,7 @@ BOOST_AUTO_TEST_CASE(unknown_keys) {
     BOOST_TEST(
         problems_in(with_listener(kFine, "\"a\\0\\x1b\": 1\n? {}\n: 1\n~: 1\n")) ==
         "tcpd.yaml:2:1: \"a\\x00\\x1b\": unknown key (known: workers, user, pid_file, include, drain, log, "
-        "supervisor, framings, listeners, upstreams)\n"
+        "supervisor, memory, framings, listeners, upstreams)\n"
         "tcpd.yaml:3:3: a key is plain text, not a map\n"
         "tcpd.yaml:5:1: a key is plain text, not nothing\n");
 }

@@ -122,6 +122,19 @@ BOOST_AUTO_TEST_CASE(rates) {
                "\"-1\" is not a whole number (0 to 4294967295)");
 }
 
+BOOST_AUTO_TEST_CASE(budgets_of_memory) {
+    const auto memory = [](const std::string& value) {
+        const std::string text = problems_in(with_listener(kFine, "memory: {total: " + value + "}"));
+        return text.empty() ? text : text.substr(text.find("memory.total: ") + 14);
+    };
+    for (const char* fine : {"0", "1MiB", "1048576B", "64GiB", "65536GiB"})
+        BOOST_TEST(memory(fine) == "", fine);
+    const std::string range = "\" is out of range (0, or 1MiB to 65536GiB)\n";
+    for (const std::string odd : {"1048575B", "1KiB", "65537GiB", "99999999999GiB"})
+        BOOST_TEST(memory(odd) == "\"" + odd + range);
+    BOOST_TEST(memory("64") == "\"64\" has no unit (try 64B or 64KiB)\n");
+}
+
 BOOST_AUTO_TEST_CASE(words) {
     BOOST_TEST(problems_in(with_listener(
                    kFine, "log: {level: inf, format: xml, output: journald}\ndrain: {spread: yes}")) ==
