@@ -54,7 +54,7 @@ struct KindPrinter {
     std::string operator()(const Size& size) const { return size.takes_zero ? "a size, or 0" : "a size"; }
     std::string operator()(const Choice& choice) const { return joined(choice.words, " | "); }
     std::string operator()(const Words& words) const {
-        return fmt::format("one or a list of {}", joined(words.words, ", "));
+        return fmt::format("one or a list of: {}", joined(words.words, ", "));
     }
     std::string operator()(const Account&) const { return "a name"; }
     std::string operator()(const Path& path) const {

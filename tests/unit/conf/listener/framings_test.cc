@@ -80,6 +80,8 @@ BOOST_AUTO_TEST_CASE(nothing_follows_from_what_is_wrong) {
     BOOST_TEST(complaints_in(with_listener(kFine + ", framing: f, max_frame: 1KiB",
                                            "framings: {f: {length: {size: 5}}}\n")) ==
                "framings.f.length.size: \"5\" is not a size of a length (1, 2, 3, 4 or 8)");
+    BOOST_TEST(complaints_in(with_listener(kFine + ", framing: f, max_frame: 1KiB", "framings: {f: {}}\n")) ==
+               "framings.f: does not say how frames are cut (give it length, delimiter or fixed)");
     BOOST_TEST(complaints("framing: , max_frame: 1KiB") ==
                "listeners.a.framing: has no value (leave the key out, or give it one)");
 }
