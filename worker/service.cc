@@ -190,7 +190,7 @@ void Service::on_heartbeat() {
 }
 
 // Some of what was steered here is still on its way, some never came: what is too much for a second or longer
-// is taken for the latter. Too little is what came by sockets that nobody steers.
+// is taken for the latter. Too little is what came where nobody steers, and counts, after all.
 void Service::settle_steered() {
     if (connections_.now_ns() - settled_ns_ < kSettleNs) return;
     settled_ns_ = connections_.now_ns();

@@ -41,6 +41,8 @@ std::string_view name_of(RefuseReason reason) {
         case RefuseReason::connections: return "connections";
         case RefuseReason::descriptors: return "descriptors";
         case RefuseReason::denied: return "denied";
+        case RefuseReason::per_ip: return "per_ip";
+        case RefuseReason::rate: return "rate";
         case RefuseReason::count: break;
     }
     return "unknown";

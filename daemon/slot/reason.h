@@ -43,6 +43,8 @@ enum class RefuseReason : uint8_t {
     connections,  // limits.connections
     descriptors,  // this process has no descriptor left for it
     denied,       // allow and deny
+    per_ip,       // limits.connections_per_ip
+    rate,         // limits.accept_rate
     count
 };
 

@@ -21,7 +21,7 @@
 
 namespace tcpd::master {
 
-inline constexpr uint32_t kStateFormat = 1;
+inline constexpr uint32_t kStateFormat = 2;
 
 struct SavedFile {
     std::string path;

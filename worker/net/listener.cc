@@ -13,6 +13,14 @@
 #include "daemon/base/fault_point.h"
 #include "daemon/base/log.h"
 
+// As text only where a line is written: of a flood's, few are.
+template <>
+struct fmt::formatter<tcpd::Address> : fmt::formatter<std::string_view> {
+    auto format(const tcpd::Address& address, fmt::format_context& context) const {
+        return fmt::formatter<std::string_view>::format(address.text(), context);
+    }
+};
+
 namespace tcpd::worker {
 
 namespace {
@@ -116,17 +124,21 @@ bool Listener::is_denied(const sockaddr* peer) const {
     return rules_.deny.contains(number) || (!rules_.allow.is_empty() && !rules_.allow.contains(number));
 }
 
-// A flood of these may cost less than it costs the peer: nothing is sent, and few are logged.
+// A flood of these may cost less than it costs the peer: nothing is sent, and few are logged. Whoever steers
+// has counted it already, and would take this slot for full.
 Listener::Step Listener::refuse(int fd, slot::RefuseReason reason, const Address& peer) {
     close(fd);
     ++rules_.counters->refused[static_cast<size_t>(reason)];
-    log::limited(log::Level::warn, reason == slot::RefuseReason::denied ? "denied" : "refused",
-                 "listener \"{}\" refused a connection from {}: {}", rules_.name, peer.text(),
-                 name_of(reason));
+    if (is_steered()) counts_.steered(place_.slot).fetch_sub(1, std::memory_order_relaxed);
+    const std::string_view why = name_of(reason);  // a literal
+    log::limited(log::Level::warn, why.data(), "listener \"{}\" refused a connection from {}: {}",
+                 rules_.name, peer, why);
     return Step::refused;
 }
 
+// The end of each takes one from what was steered here, so each has to be in it.
 void Listener::take(int fd, const Address& peer) {
+    if (!is_steered()) counts_.steered(place_.slot).fetch_add(1, std::memory_order_relaxed);
     const Connection c =
         connections_.publish_accepted(fd, make_record(peer), {slot::Phase::accepting, rules_.id});
     FAULT_POINT(accept_published_not_registered);

@@ -58,6 +58,7 @@ private:
     Step refuse(int fd, slot::RefuseReason reason, const Address& peer);
     bool is_over_limit();
     bool has_more_than_its_share();
+    bool is_steered() const { return !place_.is_unix && !place_.is_shared; }
     uint32_t slots() const;  // in use by now
     void pause(double seconds);
     void on_pause_over();
