@@ -101,6 +101,8 @@ void Service::make_rules() {
         rules->output_high_bytes = listener.limits.output_high_bytes;
         rules->output_low_bytes = listener.limits.output_low_bytes;
         rules->connections = listener.limits.connections;
+        rules->accept_rate =
+            RateLimit(listener.limits.accept_rate.count, to_ns(listener.limits.accept_rate.per));
         rules->allow = AddressSet(listener.allow);
         rules->deny = AddressSet(listener.deny);
         rules->handler = handlers_.back().get();

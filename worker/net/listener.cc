@@ -112,10 +112,22 @@ Listener::Step Listener::accept_one() {
     FAULT_POINT(accept_done_not_published);
     const Address address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
     if (is_denied(address.get())) return refuse(fd, slot::RefuseReason::denied, address);
-    if (static_cast<uint32_t>(fd) >= connections_.record_count() || is_over_limit())
-        return refuse(fd, slot::RefuseReason::connections, address);
+    const auto limit = take_place(fd);
+    if (limit != slot::RefuseReason::count) return refuse(fd, limit, address);
     take(fd, address);
     return Step::taken;
+}
+
+// What it would exceed; `count`: nothing. What an earlier limit counted already is given back where a later
+// one refuses; the rate comes last, so that none is spent on whom the others refuse.
+slot::RefuseReason Listener::take_place(int fd) {
+    using slot::RefuseReason;
+    if (static_cast<uint32_t>(fd) >= connections_.record_count()) return RefuseReason::connections;
+    if (is_over_limit()) return RefuseReason::connections;
+    if (rules_.accept_rate.admit(counts_.accept_due(rules_.id), connections_.now_ns()))
+        return RefuseReason::count;
+    if (rules_.connections != 0) counts_.open(rules_.id, place_.slot).fetch_sub(1);
+    return RefuseReason::rate;
 }
 
 bool Listener::is_denied(const sockaddr* peer) const {

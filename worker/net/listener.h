@@ -56,6 +56,7 @@ private:
     Step on_accept_error(int error);
     bool is_denied(const sockaddr* peer) const;
     Step refuse(int fd, slot::RefuseReason reason, const Address& peer);
+    slot::RefuseReason take_place(int fd);
     bool is_over_limit();
     bool has_more_than_its_share();
     bool is_steered() const { return !place_.is_unix && !place_.is_shared; }

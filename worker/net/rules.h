@@ -7,6 +7,7 @@
 #include <string>
 
 #include "daemon/base/address_block.h"
+#include "daemon/base/rate.h"
 #include "daemon/slot/layout.h"
 #include "worker/net/handler.h"
 
@@ -21,6 +22,7 @@ struct Rules {
     bool drain_spread = false;
     uint64_t output_high_bytes = 0, output_low_bytes = 0;
     uint64_t connections = 0;                    // over all workers; 0: no limit
+    RateLimit accept_rate;                       // the same
     AddressSet allow, deny;                      // allow empty: everyone
     Handler* handler = nullptr;                  // borrowed
     slot::ListenerCounters* counters = nullptr;  // in slot memory

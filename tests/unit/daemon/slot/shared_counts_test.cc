@@ -35,6 +35,23 @@ BOOST_AUTO_TEST_CASE(the_last_cell_lies_inside) {
     BOOST_TEST(counts->total(slot::kMaxListeners - 1, slot::kMaxSlots) == 1U);
 }
 
+BOOST_AUTO_TEST_CASE(the_words_of_all_slots_lie_inside_and_apart) {
+    auto fd = SharedCounts::create();
+    BOOST_REQUIRE(fd);
+    auto counts = SharedCounts::map(fd->get());
+    BOOST_REQUIRE(counts);
+    counts->slots() = 1;
+    for (uint32_t slot = 0; slot < slot::kMaxSlots; ++slot) counts->steered(slot) = 1'000 + slot;
+    for (uint32_t id = 0; id < slot::kMaxListeners; ++id) counts->accept_due(id) = ~uint64_t{id};
+    BOOST_TEST(counts->slots().load() == 1U);
+    for (uint32_t slot = 0; slot < slot::kMaxSlots; ++slot)
+        BOOST_TEST(counts->steered(slot).load() == 1'000 + slot);
+    for (uint32_t id = 0; id < slot::kMaxListeners; ++id)
+        BOOST_TEST(counts->accept_due(id).load() == ~uint64_t{id});
+    for (uint32_t id = 0; id < slot::kMaxListeners; ++id)
+        BOOST_TEST(counts->total(id, slot::kMaxSlots) == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(a_mapping_outlives_a_move) {
     auto fd = SharedCounts::create();
     BOOST_REQUIRE(fd);

@@ -98,6 +98,42 @@ BOOST_AUTO_TEST_CASE(where_nobody_steers_the_count_is_right_all_the_same) {
     BOOST_TEST(steered() == 0);
 }
 
+BOOST_AUTO_TEST_CASE(the_rate_of_accepting_holds_over_all_slots) {
+    rules().accept_rate = RateLimit(3, 60'000'000'000);
+    std::vector<UniqueFd> clients;
+    for (int i = 0; i < 5; ++i) clients.push_back(connect());
+    BOOST_TEST(open() == 3U);
+    BOOST_TEST(refused(slot::RefuseReason::rate) == 2U);
+    worker->connections.set_now(worker->connections.now_ns() + 20'000'000'000);
+    BOOST_TEST(
+        rules().accept_rate.admit(counts.accept_due(0), worker->connections.now_ns()));  // another slot
+    clients.push_back(connect());
+    BOOST_TEST(open() == 3U);
+    worker->connections.set_now(worker->connections.now_ns() + 20'000'000'000);
+    clients.push_back(connect());
+    BOOST_TEST(open() == 4U);
+}
+
+BOOST_AUTO_TEST_CASE(a_refusal_by_the_rate_takes_no_place) {
+    rules().connections = 2;
+    rules().accept_rate = RateLimit(1, 60'000'000'000);
+    const UniqueFd one = connect(), other = connect();
+    BOOST_TEST(open() == 1U);
+    BOOST_TEST(refused(slot::RefuseReason::rate) == 1U);
+    BOOST_TEST(counts.open(0, 0).load() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_refusal_by_another_limit_costs_none_of_the_rate) {
+    rules().connections = 1;
+    rules().accept_rate = RateLimit(2, 60'000'000'000);
+    const UniqueFd one = connect(), other = connect();
+    BOOST_TEST(refused(slot::RefuseReason::connections) == 1U);
+    worker->connections.end(newest(), slot::CloseReason::idle);
+    const UniqueFd third = connect();
+    BOOST_TEST(open() == 1U);
+    BOOST_TEST(refused(slot::RefuseReason::rate) == 0U);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace tcpd::worker
