@@ -11,6 +11,7 @@
 #include "daemon/base/process.h"
 #include "daemon/base/text.h"
 #include "daemon/base/version.h"
+#include "daemon/slot/address_counts.h"
 
 namespace tcpd::master {
 
@@ -126,6 +127,9 @@ Result<void> MasterProcess::make_crew() {
     auto bundle = conf::make_bundle(options_.snapshot);
     if (!bundle) return std::move(bundle.error());
     if (auto made = make_counts(); !made) return made;
+    auto addresses = slot::AddressCounts::create(static_cast<uint32_t>(budget_.limit));
+    if (!addresses) return std::move(addresses.error());
+    addresses_ = std::move(*addresses);
     auto mapped = slot::SharedCounts::map(counts_.get());
     if (!mapped) return std::move(mapped.error());
     program_.reset(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
@@ -135,6 +139,7 @@ Result<void> MasterProcess::make_crew() {
                             .slots = options_.config.worker_count(),
                             .descriptor_limit = static_cast<uint32_t>(budget_.limit),
                             .counts = counts_.get(),
+                            .addresses = addresses_.get(),
                             .log = log_fd_.get()};
     auto first = std::make_unique<Generation>();
     first->program.reset(::fcntl(program_.get(), F_DUPFD_CLOEXEC, 3));

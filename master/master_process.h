@@ -109,7 +109,7 @@ private:
     std::optional<PidFile> pid_file_;
     std::optional<Listeners> listeners_;
     DescriptorBudget budget_;
-    UniqueFd program_, counts_;
+    UniqueFd program_, counts_, addresses_;
     std::unique_ptr<ControlServer> control_;
     std::unique_ptr<Crew> crew_;
     std::vector<RequestId> stop_requests_, drain_requests_;

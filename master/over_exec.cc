@@ -22,6 +22,7 @@ MasterState MasterProcess::save() const {
                       .begun_ns = begun_ns_,
                       .program_fd = next_program_ ? next_program_.get() : program_.get(),
                       .counts_fd = counts_.get(),
+                      .address_counts_fd = addresses_.get(),
                       .log_fd = log_fd_.get(),
                       .descriptor_limit = budget_.limit,
                       .pid_file_fd = pid_file_ ? pid_file_->fd() : -1,
@@ -46,6 +47,7 @@ Result<void> MasterProcess::take_over(const MasterState& state) {
     if (!settled) return settled;
     program_.reset(state.program_fd);
     counts_.reset(state.counts_fd);
+    addresses_.reset(state.address_counts_fd);
     if (state.pid_file_fd >= 0) {
         pid_file_.emplace(PidFile::take_over(options_.config.pid_file, UniqueFd(state.pid_file_fd)));
         control_ = ControlServer::take_over(loop_.get(), state, *this);
@@ -62,6 +64,7 @@ Result<void> MasterProcess::take_over(const MasterState& state) {
                             .slots = static_cast<unsigned>(state.crew.slots.size()),
                             .descriptor_limit = static_cast<uint32_t>(state.descriptor_limit),
                             .counts = counts_.get(),
+                            .addresses = addresses_.get(),
                             .log = log_fd_.get()};
     auto crew = Crew::take_over(outfit, std::move(*mapped), state.crew, *this);
     if (!crew) return std::move(crew.error());

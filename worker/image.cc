@@ -142,6 +142,7 @@ Image make_image() {
     return Image{.birth = std::move(birth),
                  .memory = need(slot::SlotMemory::map(slot::kSlotFd, slot::SlotMemory::Access::worker)),
                  .counts = need(slot::SharedCounts::map(slot::kCountsFd)),
+                 .addresses = need(slot::AddressCounts::map(slot::kAddressesFd)),
                  .config = std::move(config),
                  .former_configs = std::move(former),
                  .loop = make_loop(),

@@ -13,6 +13,7 @@
 
 #include "conf/config.h"
 #include "daemon/base/clock.h"
+#include "daemon/slot/address_counts.h"
 #include "daemon/slot/control_message.h"
 #include "daemon/slot/shared_counts.h"
 #include "daemon/slot/slot_memory.h"
@@ -44,6 +45,7 @@ struct Image {
     slot::Birth birth;
     slot::SlotMemory memory;
     slot::SharedCounts counts;
+    slot::AddressCounts addresses;
     HandOverTimes hand_over;
     conf::Config config;
     std::map<int, conf::Config> former_configs;  // by bundle descriptor: of listeners that a reload removed

@@ -38,6 +38,7 @@ void Recovery::adopt(bool first, slot::Cause cause) {
     cause_ = cause;
     FAULT_POINT(adopt_before);
     const JournalWord word = begin(first);
+    begin_addresses();
     Found found = scan();
     settle_receive_chunk();
     connections_.chunks().rebuild();
@@ -83,6 +84,23 @@ uint32_t Recovery::end_of_scan() const {
     return std::min(connections_.memory().worker_control().high_fd.load(), connections_.record_count());
 }
 
+// The predecessor's table stands for the other slots until `count` publishes this one.
+void Recovery::begin_addresses() {
+    const uint32_t number = connections_.memory().header().slot_number;
+    uint64_t open = 0;
+    bool is_counted = false;
+    for (uint32_t id = 0; id < slot::kMaxListeners; ++id) {
+        const Rules* rules = connections_.rules_of(id);
+        if (rules == nullptr || rules->connections_per_ip == 0) continue;
+        is_counted = true;
+        open += std::min<uint64_t>(rules->counters->open, connections_.record_count());
+    }
+    slot::AddressCounts& addresses = connections_.addresses();
+    if (!is_counted) return addresses.drop_table(number);
+    addresses.begin_table(number,
+                          static_cast<uint32_t>(std::min<uint64_t>(open, connections_.record_count())));
+}
+
 Recovery::Found Recovery::scan() {
     Found found;
     const uint32_t end = end_of_scan();
@@ -95,7 +113,10 @@ Recovery::Found Recovery::scan() {
 void Recovery::check(Connection c, Found& found) {
     ++found.live;
     const Rules* rules = connections_.rules_of(c->listener);
-    if (rules != nullptr && !c.is_dialled()) ++found.open[c->listener];
+    if (rules != nullptr && !c.is_dialled()) {
+        ++found.open[c->listener];
+        if (rules->connections_per_ip != 0) connections_.addresses().add(connections_.key_of(c));
+    }
     if (c.state() == State::doomed && rules != nullptr) {
         c->out = 0;
         rules->handler->forget(c);
@@ -155,6 +176,7 @@ bool Recovery::mark_chain(Connection c) {
 
 void Recovery::count(const Found& found, bool first, slot::Cause cause) {
     connections_.count_adopted(found.live);
+    connections_.addresses().publish_table();
     const uint32_t number = connections_.memory().header().slot_number;
     for (uint32_t id = 0; id < slot::kMaxListeners; ++id) {
         const Rules* rules = connections_.rules_of(id);

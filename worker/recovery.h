@@ -31,6 +31,7 @@ private:
     };
 
     slot::JournalWord begin(bool first);
+    void begin_addresses();
     Found scan();
     void check(Connection c, Found& found);
     bool is_sound(Connection c) const;

@@ -45,7 +45,7 @@ uint64_t most_of_framing(const conf::Config& config, const conf::Listener& liste
 Service::Service(Image& image)
     : image_(image),
       log_ring_(image.memory.log_ring()),
-      connections_(image.memory, image.counts, slot::kSlotFd, image.poller_fd),
+      connections_(image.memory, image.counts, image.addresses, slot::kSlotFd, image.poller_fd),
       dialer_(connections_, image.birth.descriptor_limit),
       swept_to_(image.first_connection_fd),
       connections_ready_(image.loop, this),
@@ -101,6 +101,7 @@ void Service::make_rules() {
         rules->output_high_bytes = listener.limits.output_high_bytes;
         rules->output_low_bytes = listener.limits.output_low_bytes;
         rules->connections = listener.limits.connections;
+        rules->connections_per_ip = listener.limits.connections_per_ip;
         rules->accept_rate =
             RateLimit(listener.limits.accept_rate.count, to_ns(listener.limits.accept_rate.per));
         rules->allow = AddressSet(listener.allow);

@@ -73,9 +73,10 @@ inline constexpr int kSlotFd = 4;
 inline constexpr int kCountsFd = 5;
 inline constexpr int kBundleFd = 6;
 inline constexpr int kLogFd = 7;
+inline constexpr int kAddressesFd = 8;
 // From here to the listening sockets lies what an image opens itself (its loop, our epoll set): always at the
 // same numbers, so that no connection of the image before it can be in its way.
-inline constexpr int kFirstOwnFd = 8;
+inline constexpr int kFirstOwnFd = 9;
 inline constexpr int kFirstListenFd = 16;
 
 struct ListenSocket {

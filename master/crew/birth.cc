@@ -131,11 +131,10 @@ Result<void> await_exec(int report, pid_t pid) {
 }  // namespace
 
 std::vector<DescriptorMove> plan_descriptors(const Inheritance& given) {
-    std::vector<DescriptorMove> moves = {{given.control, slot::kControlFd},
-                                         {given.memory, slot::kSlotFd},
-                                         {given.counts, slot::kCountsFd},
-                                         {given.bundle, slot::kBundleFd},
-                                         {given.log, slot::kLogFd}};
+    std::vector<DescriptorMove> moves = {
+        {given.control, slot::kControlFd}, {given.memory, slot::kSlotFd},
+        {given.counts, slot::kCountsFd},   {given.bundle, slot::kBundleFd},
+        {given.log, slot::kLogFd},         {given.addresses, slot::kAddressesFd}};
     int next = slot::kFirstListenFd;
     for (int listener : given.listeners) moves.push_back({listener, next++});
     return moves;

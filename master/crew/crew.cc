@@ -8,6 +8,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/text.h"
+#include "daemon/slot/address_counts.h"
 
 namespace tcpd::master {
 
@@ -309,8 +310,13 @@ Result<pid_t> Crew::execute(HeldSlot& held, Channel& channel, const Generation& 
                             .listeners = std::move(listeners),
                             .sockets = std::move(sockets)};
     if (auto sent = slot::send_birth(channel.fd(), birth); !sent) return std::move(sent.error());
-    const Inheritance inheritance{channel.slot_end(),      held.memory_fd(), outfit_.counts,
-                                  generation.bundle.get(), outfit_.log,      std::move(given)};
+    const Inheritance inheritance{.control = channel.slot_end(),
+                                  .memory = held.memory_fd(),
+                                  .counts = outfit_.counts,
+                                  .bundle = generation.bundle.get(),
+                                  .log = outfit_.log,
+                                  .addresses = outfit_.addresses,
+                                  .listeners = std::move(given)};
     auto born = execute_image(generation.program.get(), fmt::format("tcpd: standby {}", number), inheritance);
     channel.close_slot_end();
     if (born) channel.image_pid = *born;
@@ -324,10 +330,18 @@ void Crew::drop_slot(uint32_t number) {
         counts_.open(id, number).store(0, std::memory_order_relaxed);
     }
     counts_.steered(number).store(0, std::memory_order_relaxed);
+    forget_addresses(number);
     if (lost != 0) {
         log::error("slot {} is gone with worker and standby: {} connections are lost", number, lost);
     }
     held_[number].reset();
+}
+
+// Rare enough to map them for it alone.
+void Crew::forget_addresses(uint32_t number) {
+    auto addresses = slot::AddressCounts::map(outfit_.addresses);
+    if (!addresses) return log::error("{}", addresses.error().text());
+    addresses->drop_table(number);
 }
 
 void Crew::wake_standby(const Action& action) {

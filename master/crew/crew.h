@@ -30,7 +30,7 @@ struct CrewOutfit {
     Listeners* listeners = nullptr;
     unsigned slots = 1;
     uint32_t descriptor_limit = 0;
-    int counts = -1, log = -1;
+    int counts = -1, addresses = -1, log = -1;
 };
 
 // What a roll-out brings into force.
@@ -124,6 +124,7 @@ private:
     void give_birth(uint32_t number, uint32_t image);
     Result<pid_t> execute(HeldSlot& held, Channel& channel, const Generation& generation, slot::Cause cause);
     void drop_slot(uint32_t number);
+    void forget_addresses(uint32_t number);
     void wake_standby(const Action& action);
     pid_t unheard_clone(uint32_t number);
     void kill_slot(uint32_t number);

@@ -95,9 +95,9 @@ void fields(A& a, SavedCrew& v) {
 template <typename A>
 void rest_of_fields(A& a, MasterState& v) {
     a(v.config_path, v.program_path, v.has_log_level, v.log_level, v.begun_ns, v.program_fd, v.counts_fd,
-      v.log_fd, v.descriptor_limit, v.pid_file_fd, v.control_file, v.control_fd, v.last_request, v.clients,
-      v.askers, v.drain_askers, v.change_waits, v.waiting_is_upgrade, v.waiting_askers, v.listen_slots,
-      v.addresses, v.inherited, v.crew);
+      v.address_counts_fd, v.log_fd, v.descriptor_limit, v.pid_file_fd, v.control_file, v.control_fd,
+      v.last_request, v.clients, v.askers, v.drain_askers, v.change_waits, v.waiting_is_upgrade,
+      v.waiting_askers, v.listen_slots, v.addresses, v.inherited, v.crew);
 }
 
 namespace {
@@ -130,8 +130,8 @@ Result<MasterState> decode(std::string_view bytes) {
 }
 
 std::vector<int> descriptors_of(const MasterState& state) {
-    std::vector<int> list = {state.program_fd, state.counts_fd, state.log_fd, state.pid_file_fd,
-                             state.control_fd};
+    std::vector<int> list = {state.program_fd, state.counts_fd,   state.address_counts_fd,
+                             state.log_fd,     state.pid_file_fd, state.control_fd};
     for (const SavedClient& client : state.clients) list.push_back(client.fd);
     for (const SavedAddress& address : state.addresses) {
         list.insert(list.end(), address.sockets.begin(), address.sockets.end());

@@ -95,7 +95,7 @@ struct MasterState {
     bool has_log_level = false;
     uint32_t log_level = 0;
     uint64_t begun_ns = 0;
-    int32_t program_fd = -1, counts_fd = -1, log_fd = -1;
+    int32_t program_fd = -1, counts_fd = -1, address_counts_fd = -1, log_fd = -1;
     uint64_t descriptor_limit = 0;
     int32_t pid_file_fd = -1;
     SavedFile control_file;

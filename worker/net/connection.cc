@@ -16,9 +16,11 @@ namespace tcpd::worker {
 using slot::CloseReason;
 using slot::State;
 
-Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, int memory_fd, int poller_fd)
+Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, slot::AddressCounts& addresses,
+                         int memory_fd, int poller_fd)
     : memory_(memory),
       counts_(counts),
+      addresses_(addresses),
       journal_(memory),
       chunks_(memory, memory_fd),
       poller_(poller_fd),

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "daemon/slot/address_counts.h"
 #include "daemon/slot/chunk_pool.h"
 #include "daemon/slot/journal.h"
 #include "daemon/slot/shared_counts.h"
@@ -25,7 +26,8 @@ namespace tcpd::worker {
 
 class Connections {
 public:
-    Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, int memory_fd, int poller_fd);
+    Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, slot::AddressCounts& addresses,
+                int memory_fd, int poller_fd);
 
     void set_rules(const Rules* rules) { rules_[rules->id] = rules; }
     const Rules* rules_of(Connection c) const { return rules_[c->listener]; }
@@ -118,6 +120,10 @@ public:
     slot::Journal& journal() { return journal_; }
     slot::ChunkPool& chunks() { return chunks_; }
     slot::SlotMemory& memory() { return memory_; }
+    slot::AddressCounts& addresses() { return addresses_; }
+    uint64_t key_of(Connection c) const {
+        return addresses_.key_of(c->listener, c->address_family, c->address);
+    }
     const Poller& poller() const { return poller_; }
     void count_adopted(uint32_t open) { open_ = open; }
     // The chunk that is received into; made sure of at adoption.
@@ -174,6 +180,7 @@ private:
 
     slot::SlotMemory& memory_;
     slot::SharedCounts& counts_;
+    slot::AddressCounts& addresses_;
     slot::Journal journal_;
     slot::ChunkPool chunks_;
     Poller poller_;

@@ -178,7 +178,8 @@ void Connections::publish_free(Connection c) {
     slot::Journal::Redo redo(journal_);
     redo.set(&c->word, word.pack());
     if (!c.is_dialled()) {
-        slot::ListenerCounters& counters = *rules_of(c)->counters;
+        const Rules& rules = *rules_of(c);
+        slot::ListenerCounters& counters = *rules.counters;
         redo.set(&counters.open, counters.open - 1);
         redo.set(&counters.closed[reason], counters.closed[reason] + 1);
         redo.set(&counters.received_bytes, counters.received_bytes + c->received);
@@ -186,6 +187,7 @@ void Connections::publish_free(Connection c) {
         counts_.open(c->listener, memory_.header().slot_number)
             .store(static_cast<uint32_t>(counters.open - 1), std::memory_order_relaxed);
         counts_.steered(memory_.header().slot_number).fetch_sub(1, std::memory_order_relaxed);
+        if (rules.connections_per_ip != 0) addresses_.remove(key_of(c));
     }
     redo.commit();
 }

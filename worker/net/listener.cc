@@ -47,6 +47,24 @@ bool is_passing(int error) {
     }
 }
 
+// As a record has it.
+struct PeerAddress {
+    uint8_t family = 0;
+    uint8_t bytes[sizeof(slot::Record::address)] = {};
+};
+
+PeerAddress address_of(const Address& peer) {
+    PeerAddress address;
+    if (peer.family() == AF_INET) {
+        address.family = 4;
+        std::memcpy(address.bytes, &reinterpret_cast<const sockaddr_in*>(peer.get())->sin_addr, 4);
+    } else if (peer.family() == AF_INET6) {
+        address.family = 6;
+        std::memcpy(address.bytes, &reinterpret_cast<const sockaddr_in6*>(peer.get())->sin6_addr, 16);
+    }
+    return address;
+}
+
 }  // namespace
 
 Listener::Listener(struct ev_loop* loop, Connections& connections, slot::SharedCounts& counts,
@@ -112,7 +130,7 @@ Listener::Step Listener::accept_one() {
     FAULT_POINT(accept_done_not_published);
     const Address address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
     if (is_denied(address.get())) return refuse(fd, slot::RefuseReason::denied, address);
-    const auto limit = take_place(fd);
+    const auto limit = take_place(fd, address);
     if (limit != slot::RefuseReason::count) return refuse(fd, limit, address);
     take(fd, address);
     return Step::taken;
@@ -120,14 +138,20 @@ Listener::Step Listener::accept_one() {
 
 // What it would exceed; `count`: nothing. What an earlier limit counted already is given back where a later
 // one refuses; the rate comes last, so that none is spent on whom the others refuse.
-slot::RefuseReason Listener::take_place(int fd) {
+slot::RefuseReason Listener::take_place(int fd, const Address& peer) {
     using slot::RefuseReason;
     if (static_cast<uint32_t>(fd) >= connections_.record_count()) return RefuseReason::connections;
     if (is_over_limit()) return RefuseReason::connections;
-    if (rules_.accept_rate.admit(counts_.accept_due(rules_.id), connections_.now_ns()))
-        return RefuseReason::count;
+    const uint64_t key = rules_.connections_per_ip == 0 ? 0 : key_of(peer);
+    auto refusal = RefuseReason::per_ip;
+    if (!is_over_limit_of_address(key)) {
+        if (rules_.accept_rate.admit(counts_.accept_due(rules_.id), connections_.now_ns()))
+            return RefuseReason::count;
+        refusal = RefuseReason::rate;
+        connections_.addresses().remove(key);
+    }
     if (rules_.connections != 0) counts_.open(rules_.id, place_.slot).fetch_sub(1);
-    return RefuseReason::rate;
+    return refusal;
 }
 
 bool Listener::is_denied(const sockaddr* peer) const {
@@ -163,10 +187,12 @@ void Listener::adopt_stray(int fd) {
     socklen_t length = sizeof peer;
     if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) length = 0;
     const Address address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
-    if (is_denied(address.get()))
+    if (is_denied(address.get())) {
         refuse(fd, slot::RefuseReason::denied, address);
-    else
+    } else {
+        if (rules_.connections_per_ip != 0) connections_.addresses().add(key_of(address));
         take(fd, address);
+    }
     connections_.journal().publish_idle();
 }
 
@@ -179,6 +205,23 @@ bool Listener::is_over_limit() {
     if (counts_.total(rules_.id, slots()) <= rules_.connections) return false;
     own.fetch_sub(1);
     return true;
+}
+
+// Here the fence is what keeps the sum from being taken before the newcomer is seen. A table has room for
+// all that the slot can hold; if it had none, nobody would be counted any more.
+bool Listener::is_over_limit_of_address(uint64_t key) {
+    if (key == 0) return false;
+    slot::AddressCounts& addresses = connections_.addresses();
+    if (!addresses.add(key)) return true;
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (addresses.total(key, slots()) <= rules_.connections_per_ip) return false;
+    addresses.remove(key);
+    return true;
+}
+
+uint64_t Listener::key_of(const Address& peer) const {
+    const PeerAddress address = address_of(peer);
+    return connections_.addresses().key_of(rules_.id, address.family, address.bytes);
 }
 
 uint32_t Listener::slots() const {
@@ -217,13 +260,9 @@ slot::Record Listener::make_record(const Address& peer) {
     record.opened_ns = connections_.now_ns();
     record.active_tick = record.progress_tick = record.ended_tick = connections_.now();
     record.port = peer.port();
-    if (peer.family() == AF_INET) {
-        record.address_family = 4;
-        std::memcpy(record.address, &reinterpret_cast<const sockaddr_in*>(peer.get())->sin_addr, 4);
-    } else if (peer.family() == AF_INET6) {
-        record.address_family = 6;
-        std::memcpy(record.address, &reinterpret_cast<const sockaddr_in6*>(peer.get())->sin6_addr, 16);
-    }
+    const PeerAddress address = address_of(peer);
+    record.address_family = address.family;
+    std::memcpy(record.address, address.bytes, sizeof address.bytes);
     return record;
 }
 

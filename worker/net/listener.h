@@ -56,8 +56,10 @@ private:
     Step on_accept_error(int error);
     bool is_denied(const sockaddr* peer) const;
     Step refuse(int fd, slot::RefuseReason reason, const Address& peer);
-    slot::RefuseReason take_place(int fd);
+    slot::RefuseReason take_place(int fd, const Address& peer);
     bool is_over_limit();
+    bool is_over_limit_of_address(uint64_t key);
+    uint64_t key_of(const Address& peer) const;  // as that of its record
     bool has_more_than_its_share();
     bool is_steered() const { return !place_.is_unix && !place_.is_shared; }
     uint32_t slots() const;  // in use by now

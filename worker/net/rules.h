@@ -22,6 +22,7 @@ struct Rules {
     bool drain_spread = false;
     uint64_t output_high_bytes = 0, output_low_bytes = 0;
     uint64_t connections = 0;                    // over all workers; 0: no limit
+    uint64_t connections_per_ip = 0;             // the same; IPv6 by its /64
     RateLimit accept_rate;                       // the same
     AddressSet allow, deny;                      // allow empty: everyone
     Handler* handler = nullptr;                  // borrowed

@@ -18,6 +18,7 @@ MasterState filled() {
     state.program_fd = 11;
     state.counts_fd = 12;
     state.log_fd = 13;
+    state.address_counts_fd = 26;
     state.descriptor_limit = 20000;
     state.control_file = {"/run/tcpd/tcpd.pid.ctl", 5, 6};
     state.control_fd = 14;
@@ -71,7 +72,7 @@ BOOST_AUTO_TEST_CASE(every_descriptor_in_it_is_kept_open) {
     std::sort(kept.begin(), kept.end());
     kept.erase(std::unique(kept.begin(), kept.end()), kept.end());
     std::vector<int> expected;
-    for (int fd = 11; fd <= 25; ++fd) expected.push_back(fd);
+    for (int fd = 11; fd <= 26; ++fd) expected.push_back(fd);
     BOOST_TEST(kept == expected);
 }
 

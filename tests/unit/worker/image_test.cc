@@ -20,14 +20,16 @@ constexpr uint32_t kRecords = 64;
 
 // What a master gives an image, as it should be; a test spoils one thing of it.
 struct Gifts {
-    UniqueFd memory, counts, bundle;
+    UniqueFd memory, counts, addresses, bundle;
     slot::Birth birth{.image = 1, .slot = 0, .slots = 1, .descriptor_limit = kRecords};
     bool sends_birth = true;
 
     Gifts() {
         auto made_memory = slot::SlotMemory::create({.slot_number = 0, .record_count = kRecords});
         auto made_counts = slot::SharedCounts::create();
-        BOOST_REQUIRE(made_memory && made_counts);
+        auto made_addresses = slot::AddressCounts::create(kRecords);
+        BOOST_REQUIRE(made_memory && made_counts && made_addresses);
+        addresses = std::move(*made_addresses);
         memory = std::move(*made_memory);
         counts = std::move(*made_counts);
         give_config("listeners: {e: {listen: 127.0.0.1:7000, handler: echo}}\n");
@@ -51,9 +53,10 @@ struct Outcome {
 int lift(int fd) { return ::fcntl(fd, F_DUPFD, 100); }
 
 void lay_out(const Gifts& gifts, int control, int log) {
-    const int lifted[] = {lift(control), lift(gifts.memory.get()), lift(gifts.counts.get()),
-                          lift(gifts.bundle.get()), lift(log)};
-    for (int i = 0; i < 5; ++i) ::dup2(lifted[i], slot::kControlFd + i);
+    const int lifted[] = {
+        lift(control), lift(gifts.memory.get()),   lift(gifts.counts.get()), lift(gifts.bundle.get()),
+        lift(log),     lift(gifts.addresses.get())};
+    for (int i = 0; i < 6; ++i) ::dup2(lifted[i], slot::kControlFd + i);
     ::close_range(slot::kFirstOwnFd, ~0U, 0);
 }
 

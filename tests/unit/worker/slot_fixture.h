@@ -35,8 +35,12 @@ struct PairHandler : Handler {
 
 // One process's view of the slot.
 struct Seated {
-    Seated(slot::SlotMemory& memory, slot::SharedCounts& counts, int memory_fd, int poller_fd)
-        : connections(memory, counts, memory_fd, poller_fd), pair(connections), counts_(counts) {
+    Seated(slot::SlotMemory& memory, slot::SharedCounts& counts, int addresses_fd, int memory_fd,
+           int poller_fd)
+        : addresses(std::move(*slot::AddressCounts::map(addresses_fd))),
+          connections(memory, counts, addresses, memory_fd, poller_fd),
+          pair(connections),
+          counts_(counts) {
         connections.set_now(monotonic_ns());
         set(0, echo, memory);
         set(1, pair, memory);
@@ -62,6 +66,7 @@ struct Seated {
             for (int i = 0; i < n; ++i) connections.on_event(events[i]);
         }
     }
+    slot::AddressCounts addresses;
     Connections connections;
     Echo echo;
     PairHandler pair;
@@ -76,6 +81,7 @@ struct SlotFixture {
           memory(std::move(*slot::SlotMemory::map(memory_fd.get(), slot::SlotMemory::Access::worker))),
           counts_fd(std::move(*slot::SharedCounts::create())),
           counts(std::move(*slot::SharedCounts::map(counts_fd.get()))),
+          addresses_fd(std::move(*slot::AddressCounts::create(1024))),
           poller_fd(epoll_create1(EPOLL_CLOEXEC)) {
         log::set_level(log::Level::off);
         memory.worker_control().seats_taken.store(1);
@@ -84,7 +90,10 @@ struct SlotFixture {
     }
     ~SlotFixture() { log::set_level(log::Level::info); }
     std::unique_ptr<Seated> seat() {
-        return std::make_unique<Seated>(memory, counts, memory_fd.get(), poller_fd.get());
+        auto seated =
+            std::make_unique<Seated>(memory, counts, addresses_fd.get(), memory_fd.get(), poller_fd.get());
+        seated->rules[0].connections_per_ip = connections_per_ip;
+        return seated;
     }
     // The worker is gone without a word, its standby takes the seat.
     void succeed() {
@@ -153,8 +162,10 @@ struct SlotFixture {
     slot::SlotMemory memory;
     UniqueFd counts_fd;
     slot::SharedCounts counts;
+    UniqueFd addresses_fd;
     UniqueFd poller_fd;
     uint64_t serial = 0;
+    uint64_t connections_per_ip = 0;  // of the echo listener, from the next who takes the seat
     std::unique_ptr<Seated> worker;
 };
 

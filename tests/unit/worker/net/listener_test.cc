@@ -67,6 +67,28 @@ struct ListenerFixture : SlotFixture {
         return found;
     }
 
+    Connection by_id(uint64_t id) {
+        for (int fd = 1; fd < 1024; ++fd) {
+            if (const Connection c = at(fd); c && c->id == id) return c;
+        }
+        return {};
+    }
+    // As an image that a reload brought has it.
+    void limit_addresses(uint64_t limit) {
+        connections_per_ip = limit;
+        succeed_and_listen();
+    }
+    void succeed_and_listen() {
+        listener.reset();
+        succeed();
+        listen(false);
+    }
+    uint64_t key_of(unsigned host) {
+        const uint8_t address[16] = {127, 0, 0, static_cast<uint8_t>(host)};
+        return worker->addresses.key_of(0, 4, address);
+    }
+    uint64_t held(unsigned host) { return worker->addresses.total(key_of(host), slot::kMaxSlots); }
+
     Loop loop;
     UniqueFd socket;
     std::unique_ptr<Listener> listener;
@@ -132,6 +154,106 @@ BOOST_AUTO_TEST_CASE(a_refusal_by_another_limit_costs_none_of_the_rate) {
     const UniqueFd third = connect();
     BOOST_TEST(open() == 1U);
     BOOST_TEST(refused(slot::RefuseReason::rate) == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(each_address_has_its_places) {
+    limit_addresses(2);
+    const UniqueFd one = connect(1), two = connect(1);
+    const uint64_t first_id = newest()->id;
+    const UniqueFd other = connect(2), third = connect(1);
+    BOOST_TEST(open() == 3U);
+    BOOST_TEST(refused(slot::RefuseReason::per_ip) == 1U);
+    BOOST_TEST(held(1) == 2U);
+    BOOST_TEST(held(2) == 1U);
+    worker->connections.end(by_id(first_id), slot::CloseReason::idle);
+    BOOST_TEST(held(1) == 1U);
+    const UniqueFd fourth = connect(1), fifth = connect(1);
+    BOOST_TEST(open() == 3U);
+    BOOST_TEST(refused(slot::RefuseReason::per_ip) == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(an_address_has_its_places_in_all_slots_together) {
+    limit_addresses(2);
+    auto other_slot = slot::AddressCounts::map(addresses_fd.get());
+    BOOST_REQUIRE(other_slot);
+    other_slot->begin_table(1, 0);
+    other_slot->publish_table();
+    other_slot->add(key_of(1));
+    const UniqueFd one = connect(1), two = connect(1), three = connect(2);
+    BOOST_TEST(open() == 2U);
+    BOOST_TEST(refused(slot::RefuseReason::per_ip) == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(who_is_refused_has_taken_no_place_of_any_limit) {
+    limit_addresses(1);
+    rules().connections = 3;
+    rules().accept_rate = RateLimit(2, 60'000'000'000);
+    const UniqueFd one = connect(1), again = connect(1);
+    BOOST_TEST(refused(slot::RefuseReason::per_ip) == 1U);
+    BOOST_TEST(counts.open(0, 0).load() == 1U);
+    BOOST_TEST(held(1) == 1U);
+    const UniqueFd two = connect(2), three = connect(3);
+    BOOST_TEST(refused(slot::RefuseReason::rate) == 1U);
+    BOOST_TEST(counts.open(0, 0).load() == 2U);
+    BOOST_TEST(held(3) == 0U);
+    rules().accept_rate = {};
+    const UniqueFd four = connect(4), five = connect(5);
+    BOOST_TEST(refused(slot::RefuseReason::connections) == 1U);
+    BOOST_TEST(held(5) == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_stray_is_let_in_and_counted) {
+    limit_addresses(1);
+    const UniqueFd one = connect(1);
+    Ends stray = connect_over_loopback();
+    listener->adopt_stray(stray.server);
+    BOOST_TEST(open() == 2U);
+    BOOST_TEST(held(1) == 2U);
+    worker->connections.end(at(stray.server), slot::CloseReason::idle);
+    BOOST_TEST(held(1) == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(without_the_limit_nobody_is_counted) {
+    const UniqueFd one = connect(1);
+    BOOST_TEST(held(1) == 0U);
+    worker->connections.end(newest(), slot::CloseReason::idle);
+    BOOST_TEST(open() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_successor_counts_the_addresses_anew) {
+    limit_addresses(3);
+    const UniqueFd one = connect(1), two = connect(1), other = connect(2);
+    worker->addresses.add(key_of(1));  // it died before it had the record
+    worker->addresses.remove(key_of(2));
+    succeed_and_listen();
+    BOOST_TEST(held(1) == 2U);
+    BOOST_TEST(held(2) == 1U);
+    const UniqueFd three = connect(1), four = connect(1);
+    BOOST_TEST(refused(slot::RefuseReason::per_ip) == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_reload_that_sets_or_lifts_the_limit_finds_who_is_there) {
+    const UniqueFd one = connect(1), two = connect(1);
+    limit_addresses(2);
+    BOOST_TEST(held(1) == 2U);
+    const UniqueFd three = connect(1);
+    BOOST_TEST(refused(slot::RefuseReason::per_ip) == 1U);
+    limit_addresses(0);
+    BOOST_TEST(held(1) == 0U);
+    const UniqueFd four = connect(1);
+    BOOST_TEST(open() == 3U);
+    limit_addresses(2);
+    BOOST_TEST(held(1) == 3U);
+}
+
+// Its end takes off what it was counted under, however wrong.
+BOOST_AUTO_TEST_CASE(a_record_that_is_not_to_be_trusted_leaves_no_count) {
+    limit_addresses(5);
+    const UniqueFd one = connect(1), two = connect(1);
+    newest()->out = 1;
+    succeed_and_listen();
+    BOOST_TEST(open() == 1U);
+    BOOST_TEST(held(1) == 1U);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
