@@ -12,9 +12,9 @@
 #include <cstdint>
 
 #include "daemon/base/error.h"
-#include "daemon/base/sip_hash.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/slot/layout.h"
+#include "daemon/slot/sip_hash.h"
 
 namespace tcpd::slot {
 

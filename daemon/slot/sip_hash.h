@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 
-namespace tcpd {
+namespace tcpd::slot {
 
 struct SipKey {
     uint64_t first, second;
@@ -52,4 +52,4 @@ constexpr uint64_t sip_hash(SipKey key, uint64_t first, uint64_t second, uint64_
     return state.finish();
 }
 
-}  // namespace tcpd
+}  // namespace tcpd::slot
