@@ -158,6 +158,9 @@ BOOST_AUTO_TEST_CASE(a_route_that_never_matches) {
 }
 
 BOOST_AUTO_TEST_CASE(shapes) {
+    BOOST_TEST(complaints("[{types: [], handler: echo}, {types: 2, handler: echo}]") ==
+               "[0].types: is an empty list (at least one entry is needed)");  // and not behind a default
+    BOOST_TEST(complaints("[{types: 1-010, handler: echo}]").find("could mean octal") != std::string::npos);
     BOOST_TEST(complaints("[]") == ": is an empty list (at least one route is needed)");
     BOOST_TEST(complaints("{types: 1}") ==
                ": needs a list of routes ([{types: [1, 2], handler: echo}, ...]), not a map");

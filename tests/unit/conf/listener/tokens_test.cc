@@ -116,6 +116,20 @@ BOOST_AUTO_TEST_CASE(a_path_is_relative_to_the_file_that_names_it_and_may_be_sha
     BOOST_TEST(problems_of(load_both("a:")) == "tokens:1:3: the hash has 0 digits (a SHA-256 has 64)\n");
 }
 
+BOOST_AUTO_TEST_CASE(problems_of_several_files_stand_together) {
+    const std::string other =
+        "listeners: {b: {listen: 127.0.0.1:1, handler: echo, framing: tcpd, auth: {methods: token, tokens: "
+        "more}}}";
+    BOOST_TEST(
+        problems_of(load_snapshot(snapshot_of({{"tcpd.yaml", "include: b.yaml\n" + with_listener(kAuth)},
+                                               {"b.yaml", other},
+                                               {"tokens", "a:\n\nb:"},
+                                               {"more", "\nc:"}}))) ==
+        "tokens:1:3: the hash has 0 digits (a SHA-256 has 64)\n"
+        "tokens:3:3: the hash has 0 digits (a SHA-256 has 64)\n"
+        "more:2:3: the hash has 0 digits (a SHA-256 has 64)\n");
+}
+
 BOOST_AUTO_TEST_CASE(what_is_too_much) {
     std::string large = "a:" + kA + "\n";
     large.resize(8 * 1024 * 1024, '#');
