@@ -55,6 +55,7 @@ Service::Service(Image& image)
       term_(image.loop, this),
       before_sleep_(image.loop, this) {
     connections_.set_now(monotonic_ns());
+    connections_.chunks().set_budgets(image.config.memory.worker_bytes, image.config.memory.total_bytes);
     make_rules();
     make_listeners();
 }

@@ -12,7 +12,7 @@
 
 namespace tcpd::conf {
 
-inline constexpr size_t kMaxIdentityBytes = 55;  // as many as a session's record has room for
+inline constexpr size_t kMaxIdentityBytes = 47;  // as many as a session's record has room for
 
 // The lines of `text`, which lies at `path`; what is wrong with them goes into the draft.
 std::vector<Token> parse_tokens(Draft& draft, const std::string& path, std::string_view text);

@@ -9,8 +9,12 @@ constexpr uint32_t kKeepSmall = 1024;  // 4 MiB of each size stay with the slot 
 constexpr uint32_t kKeepLarge = 64;
 }  // namespace
 
-ChunkPool::ChunkPool(SlotMemory& memory, int memory_fd)
-    : memory_(memory), memory_fd_(memory_fd), links_(memory.chunk_links()) {
+ChunkPool::ChunkPool(SlotMemory& memory, int memory_fd, SharedCounts& counts)
+    : memory_(memory),
+      memory_fd_(memory_fd),
+      links_(memory.chunk_links()),
+      counts_(counts),
+      used_(counts.buffer_bytes(memory.header().slot_number)) {
     const Header& h = memory.header();
     WorkerControl& control = memory.worker_control();
     small_ = {1, h.small_count, kSmallChunkBytes, kKeepSmall, memory.small_chunks(), &control.small_high, {},
@@ -30,7 +34,7 @@ ChunkId ChunkPool::take(Size& size) {
     const ChunkId id = size.backed.back();
     size.backed.pop_back();
     links_[id] = {0, 0};
-    used_bytes_ += size.chunk_bytes;
+    add_used(size.chunk_bytes);
     return id;
 }
 
@@ -56,7 +60,7 @@ bool ChunkPool::stock(Size& size) {
 
 void ChunkPool::release(ChunkId id) {
     Size& size = size_of(id);
-    used_bytes_ -= size.chunk_bytes;
+    add_used(-uint64_t{size.chunk_bytes});
     if (size.backed.size() < size.keep) {
         size.backed.push_back(id);
         return;
@@ -71,17 +75,17 @@ bool ChunkPool::change_backing(const Size& size, ChunkId id, int mode) {
 }
 
 bool ChunkPool::mark_used(ChunkId id) {
-    if (used_.empty()) used_.resize(uint64_t{small_.count} + large_.count + 1);
-    if (used_[id]) return false;
-    used_[id] = true;
+    if (marked_.empty()) marked_.resize(uint64_t{small_.count} + large_.count + 1);
+    if (marked_[id]) return false;
+    marked_[id] = true;
     return true;
 }
 
 void ChunkPool::rebuild() {
-    used_bytes_ = 0;
+    used_.store(0, std::memory_order_relaxed);
     rebuild(small_);
     rebuild(large_);
-    used_ = {};
+    marked_ = {};
 }
 
 void ChunkPool::rebuild(Size& size) {
@@ -91,10 +95,10 @@ void ChunkPool::rebuild(Size& size) {
     size.high->store(high, std::memory_order_relaxed);
     for (uint32_t i = 0; i < high; ++i) {
         const ChunkId id = size.first + i;
-        if (used_.empty() || !used_[id]) {
+        if (marked_.empty() || !marked_[id]) {
             size.bare.push_back(id);
         } else {
-            used_bytes_ += size.chunk_bytes;
+            add_used(size.chunk_bytes);
         }
     }
 }

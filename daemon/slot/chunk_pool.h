@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "daemon/slot/shared_counts.h"
 #include "daemon/slot/slot_memory.h"
 
 namespace tcpd::slot {
@@ -21,16 +22,23 @@ using ChunkId = uint32_t;  // 0: none; 1..small_count small, then large
 class ChunkPool {
 public:
     // `memory_fd`: the slot's memfd, borrowed for life.
-    ChunkPool(SlotMemory& memory, int memory_fd);
+    ChunkPool(SlotMemory& memory, int memory_fd, SharedCounts& counts);
 
     // A chunk whose link is cleared, or 0: the memory is not to be had.
     ChunkId take_small() { return take(small_); }
     ChunkId take_large() { return take(large_); }
     void release(ChunkId id);
-    // Bytes of chunks that are not free; over the budget nothing new is begun. 0: no budget.
-    void set_budget(uint64_t bytes) { budget_bytes_ = bytes; }
-    bool is_over_budget() const { return budget_bytes_ != 0 && used_bytes_ > budget_bytes_; }
-    uint64_t used_bytes() const { return used_bytes_; }
+    // Over one of the budgets, of bytes of chunks that are in use, nothing new is begun: that of this slot,
+    // and that of all of them together. 0: none.
+    void set_budgets(uint64_t own_bytes, uint64_t total_bytes) {
+        own_budget_ = own_bytes;
+        total_budget_ = total_bytes;
+    }
+    bool is_over_budget() const {
+        return (own_budget_ != 0 && used_bytes() > own_budget_) ||
+               (total_budget_ != 0 && counts_.total_buffer_bytes() > total_budget_);
+    }
+    uint64_t used_bytes() const { return used_.load(std::memory_order_relaxed); }
     // True if the next take_small and take_large can't fail. Tries to make it so.
     bool ready() {
         return (!small_.backed.empty() || stock(small_)) && (!large_.backed.empty() || stock(large_));
@@ -58,6 +66,7 @@ private:
     ChunkId take(Size& size);
     bool stock(Size& size);
     void rebuild(Size& size);
+    void add_used(uint64_t bytes) { used_.store(used_bytes() + bytes, std::memory_order_relaxed); }
     Size& size_of(ChunkId id) { return id <= small_.count ? small_ : large_; }
     bool change_backing(const Size& size, ChunkId id, int mode);
 
@@ -65,9 +74,10 @@ private:
     int memory_fd_;
     ChunkLink* links_;
     Size small_, large_;
-    uint64_t budget_bytes_ = 0;
-    uint64_t used_bytes_ = 0;
-    std::vector<bool> used_;  // while adopting
+    SharedCounts& counts_;
+    std::atomic<uint64_t>& used_;  // in what all slots share
+    uint64_t own_budget_ = 0, total_budget_ = 0;
+    std::vector<bool> marked_;  // while adopting
 };
 
 }  // namespace tcpd::slot

@@ -20,10 +20,12 @@ public:
     static Result<UniqueFd> create();
     // fd: of create, or a BPF map whose one value has kBytes.
     static Result<SharedCounts> map(int fd);
-    static constexpr size_t kBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(uint32_t) + kPageBytes;
-    static constexpr size_t kSteeredOffset = kBytes - kPageBytes + 64;
+    static constexpr size_t kBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(uint32_t) + 2 * kPageBytes;
+    static constexpr size_t kSteeredOffset = kBytes - 2 * kPageBytes + 64;
+    static constexpr size_t kBuffersOffset = kBytes - kPageBytes;
     static constexpr size_t kAcceptsOffset = kBytes - kMaxListeners * sizeof(uint64_t);
-    static_assert(kSteeredOffset + kMaxSlots * sizeof(uint32_t) <= kAcceptsOffset);
+    static_assert(kSteeredOffset + kMaxSlots * sizeof(uint32_t) <= kBuffersOffset);
+    static_assert(kBuffersOffset + kMaxSlots * sizeof(uint64_t) <= kAcceptsOffset);
     SharedCounts(SharedCounts&& other) noexcept;
     SharedCounts& operator=(SharedCounts&&) = delete;
     ~SharedCounts();
@@ -36,6 +38,16 @@ public:
     // Connections of all listeners that were steered to a slot and have not ended: counted up by whoever
     // steers, before they are accepted, and down by the slot, which puts it right from time to time.
     std::atomic<uint32_t>& steered(uint32_t slot) { return cells_[kSteeredOffset / sizeof(uint32_t) + slot]; }
+    // Bytes of buffers that a slot has in use; written by the slot, and to 0 by the master when it is lost.
+    std::atomic<uint64_t>& buffer_bytes(uint32_t slot) {
+        return reinterpret_cast<std::atomic<uint64_t>*>(cells_ + kBuffersOffset / sizeof(uint32_t))[slot];
+    }
+    uint64_t total_buffer_bytes() {
+        uint64_t sum = 0;
+        const uint32_t end = slots().load(std::memory_order_relaxed);
+        for (uint32_t i = 0; i < end; ++i) sum += buffer_bytes(i).load(std::memory_order_relaxed);
+        return sum;
+    }
     // When a listener's next connection is due; a RateLimit's word, written by all slots.
     std::atomic<uint64_t>& accept_due(uint32_t listener) {
         return reinterpret_cast<std::atomic<uint64_t>*>(cells_ + kAcceptsOffset / sizeof(uint32_t))[listener];

@@ -330,6 +330,7 @@ void Crew::drop_slot(uint32_t number) {
         counts_.open(id, number).store(0, std::memory_order_relaxed);
     }
     counts_.steered(number).store(0, std::memory_order_relaxed);
+    counts_.buffer_bytes(number).store(0, std::memory_order_relaxed);
     forget_addresses(number);
     if (lost != 0) {
         log::error("slot {} is gone with worker and standby: {} connections are lost", number, lost);

@@ -22,7 +22,7 @@ Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, s
       counts_(counts),
       addresses_(addresses),
       journal_(memory),
-      chunks_(memory, memory_fd),
+      chunks_(memory, memory_fd, counts),
       poller_(poller_fd),
       deadlines_(memory.record_count()) {}
 

@@ -340,7 +340,7 @@ BOOST_FIXTURE_TEST_CASE(over_its_budget_a_worker_begins_nothing_and_goes_on_with
     const Ends idle = client(), half = client(), fresh = client();
     const std::string message = frame(1, std::string(3000, 'x'));
     asks(half, message.substr(0, 2000), "");
-    worker->connections.chunks().set_budget(slot::kSmallChunkBytes);
+    worker->connections.chunks().set_budgets(slot::kSmallChunkBytes, 0);
     const std::string no = error(FrameError::unavailable, "no memory for a message that comes in parts");
     asks(fresh, message.substr(0, 2000), no);
     asks(fresh, message.substr(2000) + frame(2), frame(2));

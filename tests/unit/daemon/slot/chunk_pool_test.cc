@@ -11,7 +11,11 @@ namespace {
 struct Pool {
     Pool()
         : fd(std::move(*SlotMemory::create({0, 100}))),
-          memory(std::move(*SlotMemory::map(fd.get(), kWorker))) {}
+          memory(std::move(*SlotMemory::map(fd.get(), kWorker))),
+          counts_fd(std::move(*SharedCounts::create())),
+          counts(std::move(*SharedCounts::map(counts_fd.get()))) {
+        counts.slots().store(2);
+    }
     static constexpr auto kWorker = SlotMemory::Access::worker;
     int64_t blocks() const {
         struct stat status {};
@@ -20,7 +24,9 @@ struct Pool {
     }
     UniqueFd fd;
     SlotMemory memory;
-    ChunkPool pool{memory, fd.get()};
+    UniqueFd counts_fd;
+    SharedCounts counts;
+    ChunkPool pool{memory, fd.get(), counts};
 };
 }  // namespace
 
@@ -28,14 +34,14 @@ BOOST_FIXTURE_TEST_SUITE(slot_chunk_pool, Pool)
 
 BOOST_AUTO_TEST_CASE(chunks_are_distinct_backed_and_end) {
     std::set<ChunkId> taken;
-    for (int i = 0; i < 100; ++i) taken.insert(pool.take_small());
+    for (int i = 0; i < 200; ++i) taken.insert(pool.take_small());
     for (int i = 0; i < 200; ++i) taken.insert(pool.take_large());
-    BOOST_TEST(taken.size() == 300u);
+    BOOST_TEST(taken.size() == 400u);
     BOOST_TEST(!taken.contains(0));
     BOOST_TEST(pool.take_small() == 0u);
     BOOST_TEST(pool.take_large() == 0u);
     BOOST_TEST(!pool.ready());
-    BOOST_TEST(blocks() >= 100 * 4096 + 200 * 65536);
+    BOOST_TEST(blocks() >= 200 * 4096 + 200 * 65536);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_freed_in_bulk_goes_back_to_the_system) {
@@ -46,13 +52,31 @@ BOOST_AUTO_TEST_CASE(what_is_freed_in_bulk_goes_back_to_the_system) {
     for (int i = 0; i < 200; ++i) BOOST_TEST(pool.take_large() != 0u);
 }
 
+BOOST_AUTO_TEST_CASE(what_is_in_use_is_held_against_both_budgets) {
+    const ChunkId small = pool.take_small();
+    (void)pool.take_large();
+    BOOST_TEST(pool.used_bytes() == 4096u + 65536u);
+    BOOST_TEST(!pool.is_over_budget());
+    pool.set_budgets(4096 + 65536, 0);
+    BOOST_TEST(!pool.is_over_budget());
+    (void)pool.take_small();
+    BOOST_TEST(pool.is_over_budget());
+    pool.release(small);
+    BOOST_TEST(!pool.is_over_budget());
+    pool.set_budgets(0, 200'000);
+    BOOST_TEST(!pool.is_over_budget());
+    counts.buffer_bytes(1).store(140'000);
+    BOOST_TEST(pool.is_over_budget());
+}
+
 BOOST_AUTO_TEST_CASE(a_successor_finds_free_what_no_chain_names) {
     std::vector<ChunkId> taken;
     for (int i = 0; i < 10; ++i) taken.push_back(pool.take_small());
-    ChunkPool successor(memory, fd.get());
+    ChunkPool successor(memory, fd.get(), counts);
     BOOST_TEST(successor.mark_used(taken[3]));
     BOOST_TEST(!successor.mark_used(taken[3]));
     successor.rebuild();
+    BOOST_TEST(successor.used_bytes() == 4096u);
     std::set<ChunkId> again;
     for (int i = 0; i < 99; ++i) again.insert(successor.take_small());
     BOOST_TEST(again.size() == 99u);
