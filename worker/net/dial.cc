@@ -77,7 +77,7 @@ slot::Record Dialer::make_record(Connection client, const Address& to, uint32_t 
     record.listener = client->listener;
     record.server = server;
     record.opened_ns = connections_.now_ns();
-    record.active_tick = record.progress_tick = record.ended_tick = connections_.now();
+    record.active_tick = record.input_tick = record.progress_tick = record.ended_tick = connections_.now();
     return record;
 }
 

@@ -258,7 +258,7 @@ slot::Record Listener::make_record(const Address& peer) {
     record.peer = kNoPeer;
     record.listener = rules_.id;
     record.opened_ns = connections_.now_ns();
-    record.active_tick = record.progress_tick = record.ended_tick = connections_.now();
+    record.active_tick = record.input_tick = record.progress_tick = record.ended_tick = connections_.now();
     record.port = peer.port();
     const PeerAddress address = address_of(peer);
     record.address_family = address.family;
