@@ -17,6 +17,9 @@ constexpr uint64_t kMostLastWordNs = 1'000'000'000;
 
 int32_t until(Tick due, Tick now) { return static_cast<int32_t>(due - now); }
 
+// Otherwise silence says nothing: what it sends waits in the kernel, or it said that nothing more comes.
+bool is_heard(Connection c) { return !c.has(slot::kEndIn | slot::kPaused | slot::kThrottled); }
+
 // A share of the first half of a drain that belongs to this connection alone, the same for every successor.
 uint64_t spread_ns(uint64_t id, uint64_t half_ns) {
     const uint64_t scattered = (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits
@@ -31,7 +34,8 @@ uint32_t Framed::pings_of(Connection c, slot::SessionWord word) const {
 }
 
 bool Framed::stalls(Connection c, Session session) const {
-    return frame_ != 0 && session.is_inside_frame() && until(c->input_tick + frame_, connections_.now()) <= 0;
+    return frame_ != 0 && session.is_inside_frame() && is_heard(c) &&
+           until(c->input_tick + frame_, connections_.now()) <= 0;
 }
 
 // What is to be told next, if anything is.
@@ -55,7 +59,7 @@ int32_t Framed::ticks_left(Connection c) const {
     const slot::SessionWord word = session.word();
     const Tick now = connections_.now();
     int32_t left = kNoDeadline;
-    if (frame_ != 0 && session.is_inside_frame()) left = until(c->input_tick + frame_, now);
+    if (frame_ != 0 && session.is_inside_frame() && is_heard(c)) left = until(c->input_tick + frame_, now);
     if (c.is_dialled()) return left;
     if (has_put_off(c)) left = std::min(left, is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0);
     if (c.has(slot::kThrottled)) {
@@ -66,7 +70,7 @@ int32_t Framed::ticks_left(Connection c) const {
         left = std::min(left, until(slot::to_tick(c->opened_ns) + auth_, now));
     }
     const int32_t soonest = is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0;
-    if (session.is_active() && heartbeat_ != 0) {
+    if (session.is_active() && heartbeat_ != 0 && is_heard(c)) {
         const Tick due = c->input_tick + heartbeat_ * (pings_of(c, word) + 1);
         left = std::min(left, std::max(soonest, until(due, now)));
     }
@@ -88,6 +92,7 @@ void Framed::on_due(Connection c) {
     }
     if (c.is_dialled()) return;
     if (c.has(slot::kThrottled) && rate_.wait_ns(session.record().rate_ns, connections_.now_ns()) == 0) {
+        c->input_tick = now;
         c.set(slot::kThrottled, false);
         connections_.update_interest(c);
     }
@@ -105,7 +110,7 @@ void Framed::on_due(Connection c) {
         changes.commit();
         return connections_.advance(c);
     }
-    if (!session.is_active() || heartbeat_ == 0) return;
+    if (!session.is_active() || heartbeat_ == 0 || !is_heard(c)) return;
     const uint32_t pings = pings_of(c, word);
     if (until(c->input_tick + heartbeat_ * (pings + 1), now) > 0) return;
     if (pings >= misses_) return connections_.end(c, CloseReason::heartbeat_lost, true);

@@ -269,7 +269,9 @@ void Connections::press_back(Connection source, Connection sink) {
     if (!paused && fill > high) {
         source.set(slot::kPaused);
     } else if (paused && fill <= std::min(high, rules.output_low_bytes)) {
+        source->input_tick = now_;  // until now it could not be heard
         source.set(slot::kPaused, false);
+        arm(source);
     } else {
         return;
     }
