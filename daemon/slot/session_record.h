@@ -23,7 +23,7 @@ inline constexpr uint16_t kLastWord = 4;   // what is put off comes behind all t
 
 struct SessionWord {
     SessionState state = SessionState::active;
-    uint8_t pings = 0;  // sent since the last byte came in; stale once one has come
+    uint8_t pings = 0;  // sent since the last byte came in
     uint16_t flags = 0;
     uint32_t grace_end = 0;  // tick that the last GOAWAY named; 0: none was sent; ~0: without a limit
 

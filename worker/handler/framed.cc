@@ -108,6 +108,7 @@ Step Framed::on_bytes(Connection from, Bytes received, slot::Journal::Redo& chan
              received,
              {connections_.memory().base() + received.at, received.count},
              changes};
+    in.session.forget_pings();
     return in.session.is_inside_frame() ? go_on(in) : take_frames(in);
 }
 

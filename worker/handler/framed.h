@@ -102,7 +102,6 @@ private:
     };
     static constexpr slot::Tick kNoEnd = ~slot::Tick{0};
     bool find_goodbye(Connection c, slot::SessionWord word, Goodbye* found) const;
-    uint32_t pings_of(Connection c, slot::SessionWord word) const;
     bool stalls(Connection c, Session session) const;
     void end_late(Connection c, FrameError code, std::string_view reason, slot::CloseReason why);
     void say_goodbye(Connection c, Session session, const Goodbye& goodbye);

@@ -28,11 +28,6 @@ uint64_t spread_ns(uint64_t id, uint64_t half_ns) {
 
 }  // namespace
 
-// Those of them that were followed by a byte don't count.
-uint32_t Framed::pings_of(Connection c, slot::SessionWord word) const {
-    return connections_.now() - c->input_tick < heartbeat_ * word.pings ? 0 : word.pings;
-}
-
 bool Framed::stalls(Connection c, Session session) const {
     return frame_ != 0 && session.is_inside_frame() && is_heard(c) &&
            until(c->input_tick + frame_, connections_.now()) <= 0;
@@ -71,7 +66,7 @@ int32_t Framed::ticks_left(Connection c) const {
     }
     const int32_t soonest = is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0;
     if (session.is_active() && heartbeat_ != 0 && is_heard(c)) {
-        const Tick due = c->input_tick + heartbeat_ * (pings_of(c, word) + 1);
+        const Tick due = c->input_tick + heartbeat_ * (word.pings + 1u);
         left = std::min(left, std::max(soonest, until(due, now)));
     }
     Goodbye goodbye;
@@ -111,9 +106,8 @@ void Framed::on_due(Connection c) {
         return connections_.advance(c);
     }
     if (!session.is_active() || heartbeat_ == 0 || !is_heard(c)) return;
-    const uint32_t pings = pings_of(c, word);
-    if (until(c->input_tick + heartbeat_ * (pings + 1), now) > 0) return;
-    if (pings >= misses_) return connections_.end(c, CloseReason::heartbeat_lost, true);
+    if (until(c->input_tick + heartbeat_ * (word.pings + 1u), now) > 0) return;
+    if (word.pings >= misses_) return connections_.end(c, CloseReason::heartbeat_lost, true);
     send_ping(c, session);
 }
 
@@ -150,7 +144,7 @@ void Framed::send_put_off(Connection client) {
 
 void Framed::send_ping(Connection c, Session session) {
     slot::SessionWord word = session.word();
-    word.pings = static_cast<uint8_t>(pings_of(c, word) + 1);
+    ++word.pings;
     slot::Journal::Redo changes(connections_.journal());
     session.set_word(changes, word);
     connections_.say(changes, c, reply_.ping());

@@ -59,6 +59,14 @@ public:
     void set_word(slot::Journal::Redo& changes, slot::SessionWord word) const {
         changes.set(&record_.word, word.pack());
     }
+    // A byte has come. It changes alone: whoever takes the bytes in hand again does the same.
+    void forget_pings() const {
+        slot::SessionWord now = word();
+        if (now.pings == 0) [[likely]]
+            return;
+        now.pings = 0;
+        *static_cast<volatile uint64_t*>(&record_.word) = now.pack();
+    }
     void set_chunk(slot::Journal::Redo& changes, slot::ChunkId chunk) const {
         changes.set(&record_.in, chunk);
     }
