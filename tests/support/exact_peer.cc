@@ -52,6 +52,10 @@ class ExactPeer::ClientEnd : public ExactEndpoint {
 public:
     ClientEnd(UniqueFd fd, const Address& address, const Plan& plan, uint64_t seed)
         : ExactEndpoint(std::move(fd)), address_(address), plan_(plan), random_(seed * 2654435761U | 1) {
+        if (plan.frames) {
+            begin_frames(seed);
+            return;
+        }
         const std::string hello = hello_for(plan, seed).bytes();
         out_ = Pattern(seed, hello);
         in_ = plan.far == Role::source ? Pattern(seed + 1) : out_;
@@ -61,7 +65,7 @@ public:
     const Address& address() const { return address_; }
     bool is_paced() const override { return plan_.paced; }
     void wind_down() {
-        if (up_bytes_ == kEndless) up_bytes_ = std::max<uint64_t>(sent_, sizeof(Hello));
+        if (up_bytes_ == kEndless) up_bytes_ = least_end();
         plan_.holds = plan_.repeats = false;
     }
     uint32_t registered = 0;  // with epoll
@@ -82,8 +86,9 @@ protected:
         return received_ + n <= most_bytes() && in_.matches(received_, bytes, n);
     }
     size_t read_limit() const override { return plan_.read_piece; }
-    // Another size each time: boundaries of messages and buffers fall anywhere.
+    // Another size each time: boundaries of messages and buffers fall anywhere. AUTH comes byte by byte.
     size_t piece_limit() const override {
+        if (plan_.frames.authenticates && sent_ < out_.frame_end(0)) return 1;
         random_ = random_ * 6364136223846793005U + 1442695040888963407U;
         return 1 + (random_ >> 33) % plan_.piece;
     }
@@ -91,12 +96,27 @@ protected:
     bool awaits_bytes() const override { return received_ < most_bytes(); }
 
 private:
+    void begin_frames(uint64_t seed) {
+        out_ = Pattern::of_frames(seed, plan_.frames);
+        in_ = out_.reply();
+        up_bytes_ = plan_.up_bytes == kEndless ? kEndless : out_.frame_end(plan_.up_bytes);
+        if (!plan_.frames.breaks) return;
+        plan_.far_ends_first = true;
+        out_.break_at(up_bytes_);
+        in_.break_at(up_bytes_);
+        up_bytes_ = out_.end_of_break();
+    }
+    uint64_t least_end() const {
+        return plan_.frames ? out_.frame_end(sent_) : std::max<uint64_t>(sent_, sizeof(Hello));
+    }
     bool is_endless_source() const { return plan_.far == Role::source && plan_.down_bytes == kEndless; }
     uint64_t answer_bytes() const {
+        if (plan_.frames.breaks) return in_.end_of_break();
         if (plan_.far == Role::echo) return up_bytes_;
         return plan_.far == Role::sink || is_endless_source() ? 0 : plan_.down_bytes;
     }
     uint64_t most_bytes() const {
+        if (plan_.frames.breaks && sent_ > out_.break_begin()) return in_.end_of_break();
         if (plan_.far == Role::echo) return sent_;
         return plan_.far == Role::sink ? 0 : plan_.down_bytes;
     }

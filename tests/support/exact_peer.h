@@ -33,6 +33,9 @@ struct Plan {
     bool repeats = false;  // a new connection after each that finished, until wind_down
     uint32_t far_read_piece = 64 * 1024;
     bool far_paced = false;
+    // Whole frames instead of a Hello and random bytes; up_bytes is rounded up to a frame's end. `window`
+    // holds more than the longest frame, or it never ends.
+    FrameShape frames;
 };
 
 struct PeerResults {
