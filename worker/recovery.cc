@@ -73,7 +73,7 @@ JournalWord Recovery::begin(bool first) {
     page_.recovery_tries = word.pack() == page_.last_word ? page_.recovery_tries + 1 : 1;
     page_.last_word = word.pack();
     if (word.phase != Phase::redo) return word;
-    if (connections_.journal().reapply()) return {};
+    if (connections_.journal().reapply()) return connections_.journal().word();
     log::error("slot memory: the redo log is not to be trusted, it was not applied");
     connections_.journal().publish_idle();
     lose(in_hand(page_.source_fd, page_.source_generation), CloseReason::untrusted_record);

@@ -44,7 +44,8 @@ bool Journal::reapply() {
     const JournalWord found = word();
     if (!is_sound(found.count)) return false;
     apply(found.count);
-    publish({});
+    const bool leaves_bytes = Redo(*this, found.count).changes(&page_.handled_bytes);
+    publish(leaves_bytes ? JournalWord{Phase::received, page_.received_bytes} : JournalWord{});
     return true;
 }
 

@@ -13,7 +13,8 @@
 //   flushing   send of kept output    bytes asked    the same
 //   accepting  accept4                listener id    adopts descriptors that have no record
 //   dialing    socket                 0              closes descriptors that have no record, dials anew
-//   redo       several words change   entries        stores them again
+//   redo       several words change   entries        stores them again; if a step of several ended with them,
+//                                                    hands on what it left over
 //
 // Order: fields, then `word` by a release store. One store is never torn, whatever kills the process between
 // two.
@@ -107,8 +108,8 @@ public:
 
     // All of the first `count` entries point to what may be changed.
     bool is_sound(uint32_t count) const;
-    // For the successor: stores a published redo log again. False: an entry points outside of what it may
-    // change, none was stored.
+    // For the successor: stores a published redo log again, and leaves in the journal what its predecessor
+    // would have left. False: an entry points outside of what it may change, none was stored.
     bool reapply();
 
     JournalWord word() const { return JournalWord::unpack(page_.word.load(std::memory_order_acquire)); }
