@@ -11,7 +11,18 @@
 namespace tcpd::test {
 
 // Who handles the connections, and which way the bytes go.
-enum Side : unsigned { echo = 1, discard = 2, client_side = 4, upstream_side = 8 };
+enum Side : unsigned {
+    echo = 1,
+    discard = 2,
+    client_side = 4,
+    upstream_side = 8,
+    // Echoed frames of the tcpd protocol:
+    framed = 16,          // short ones, cut anywhere, PINGs among them
+    framed_chunks = 32,   // up to 64 KiB, gathered before they go back
+    framed_long = 64,     // longer ones, passed on as they come
+    framed_auth = 128,    // behind an AUTH that comes byte by byte
+    framed_closed = 256,  // then what is no frame: an ERROR closes
+};
 
 // In what condition they are.
 enum Case : unsigned {
@@ -24,7 +35,8 @@ enum Case : unsigned {
 };
 
 inline constexpr unsigned kProxy = client_side | upstream_side;
-inline constexpr unsigned kSending = echo | kProxy;
+inline constexpr unsigned kFramed = framed | framed_chunks | framed_long | framed_auth | framed_closed;
+inline constexpr unsigned kSending = echo | kProxy | kFramed;
 inline constexpr unsigned kAllSides = kSending | discard;
 inline constexpr unsigned kAllCases = 63;
 
@@ -51,8 +63,8 @@ inline constexpr Row accept_published_not_registered{Provoked::by_traffic};
 inline constexpr Row recv_before{Provoked::by_traffic};
 inline constexpr Row recv_done_not_published{Provoked::by_traffic};
 inline constexpr Row recv_published_not_handled{Provoked::by_traffic};
-inline constexpr Row send_before{Provoked::by_traffic, kSending};
-inline constexpr Row send_done_not_published{Provoked::by_traffic, kSending};
+inline constexpr Row send_before{Provoked::by_traffic, kSending & ~framed_chunks};
+inline constexpr Row send_done_not_published{Provoked::by_traffic, kSending & ~framed_chunks};
 inline constexpr Row flush_before{Provoked::by_traffic, kSending, pressure};
 inline constexpr Row flush_done_not_published{Provoked::by_traffic, kSending, pressure};
 inline constexpr Row flush_published_not_pressed{Provoked::by_traffic, kSending, pressure};
@@ -61,8 +73,8 @@ inline constexpr Row journal_count_published_not_applied{Provoked::by_traffic};
 inline constexpr Row journal_half_applied{Provoked::by_traffic};
 inline constexpr Row journal_applied_not_idle{Provoked::by_traffic};
 inline constexpr Row interest_before_change{Provoked::by_traffic, kSending, pressure};
-inline constexpr Row shutdown_published_not_called{Provoked::by_traffic, kProxy};
-inline constexpr Row shutdown_called{Provoked::by_traffic, kProxy};
+inline constexpr Row shutdown_published_not_called{Provoked::by_traffic, kProxy | framed_closed};
+inline constexpr Row shutdown_called{Provoked::by_traffic, kProxy | framed_closed};
 inline constexpr Row dial_socket_not_published{Provoked::by_traffic, kProxy};
 inline constexpr Row dial_published_not_connected{Provoked::by_traffic, kProxy};
 inline constexpr Row dial_connecting{Provoked::by_traffic, kProxy};

@@ -46,15 +46,44 @@ void press(Plan& plan) {
     plan.paced = plan.far_paced = true;
 }
 
+// The window has room for the longest frame, which comes back once all of it is there.
+void make_frames(Plan& plan, Side side) {
+    plan.far = Role::echo;
+    plan.piece = 300;
+    plan.frames = {.least_bytes = 0, .most_bytes = 400, .pings = true};
+    if (side == framed_auth) {
+        plan.up_bytes = 500;
+        plan.frames.authenticates = true;
+    }
+    if (side == framed_closed) {
+        plan.up_bytes = 2000;
+        plan.frames.breaks = true;
+    }
+    if ((side & (framed_chunks | framed_long)) == 0) return;
+    plan.up_bytes = 200'000;
+    plan.window = 400'000;
+    plan.piece = 16'000;
+    plan.frames = {.least_bytes = 4096, .most_bytes = 65'000, .pings = true};
+    if (side == framed_long) plan.frames = {.least_bytes = 66'000, .most_bytes = 150'000, .pings = true};
+}
+
+std::string framing_of(Side side) {
+    if ((side & kFramed) == 0) return "";
+    if (side != framed_auth) return "framing: tcpd, ";
+    const std::string tokens =
+        socket_directory().write("tokens", fmt::format("alice:{}\n", kStreamTokenSha256));
+    return fmt::format("framing: tcpd, auth: {{methods: [token], tokens: {}}}, ", tokens);
+}
+
 }  // namespace
 
 std::string walk_config(Side side, Case in_case, const std::string& upstream) {
-    const char* handler = side == echo ? "echo" : side == discard ? "discard" : "{proxy: back}";
+    const char* handler = side & (echo | kFramed) ? "echo" : side == discard ? "discard" : "{proxy: back}";
     std::string text = fmt::format(
         "workers: 1\nlog: {{level: info}}\nsupervisor: {{respawn: {{initial: 1ms, max: 1ms}}}}\n"
-        "listeners: {{it: {{listen: '{}', limits: {{output_high: 16KiB, output_low: 4KiB}}, handler: "
+        "listeners: {{it: {{listen: '{}', {}limits: {{output_high: 16KiB, output_low: 4KiB}}, handler: "
         "{}}}}}\n",
-        in_case == unix_socket ? "unix:$DIR/it.sock" : "127.0.0.1:0", handler);
+        in_case == unix_socket ? "unix:$DIR/it.sock" : "127.0.0.1:0", framing_of(side), handler);
     if (side & kProxy) text += fmt::format("upstreams: {{back: {{servers: ['{}']}}}}\n", upstream);
     return text;
 }
@@ -67,6 +96,7 @@ Plan walk_plan(Side side, Case in_case) {
         plan.up_bytes = 100;
         plan.down_bytes = 12'000;
     }
+    if (side & kFramed) make_frames(plan, side);
     plan.urgent = in_case == urgent_byte;
     end_first(plan, side, in_case);
     if (in_case == pressure) press(plan);
