@@ -78,6 +78,7 @@ private:
     Entry* table(uint32_t slot, Place place) const;
     Found find(Entry* entries, Place place, uint64_t key) const;
     void clear(uint32_t slot, Place place) const;
+    void clear_and_map(uint32_t slot, Place place) const;
     bool is_sound(Place place) const;
     void make_room();
     void free_entry(uint64_t at);

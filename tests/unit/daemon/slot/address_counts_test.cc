@@ -201,13 +201,12 @@ BOOST_AUTO_TEST_CASE(more_than_expected_is_counted_all_the_same) {
 BOOST_AUTO_TEST_CASE(a_dropped_table_is_empty_and_its_pages_are_given_back) {
     Tables fresh;
     AddressCounts reader = fresh.map();
-    const uint64_t before = fresh.pages();
     for (uint64_t key = 1; key <= kMost; ++key) BOOST_REQUIRE(fresh.own.add(key << 20 | key));
-    BOOST_TEST(fresh.pages() > before + 16U);
+    BOOST_TEST(fresh.pages() > 16U);
     AddressCounts master = fresh.map();
     master.drop_table(0);
     BOOST_TEST(reader.total(1 << 20 | 1, 1) == 0U);
-    BOOST_TEST(fresh.pages() == before);
+    BOOST_TEST(fresh.pages() == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(unused_it_is_one_page) {
