@@ -117,14 +117,15 @@ Verdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) const {
     if (in.from.is_dialled()) return {};
     if (is_tcpd_ && type >= kFirstControlType) return {What::control};
     if (!in.session.is_active()) return {What::unauthorized};
-    if (rate_.is_limited()) {
-        if (!is_tcpd_) {
-            rate_.charge(*rate_ns, connections_.now_ns());
-        } else if (!rate_.admit(*rate_ns, connections_.now_ns())) {
-            return {What::refuse, FrameError::too_many};
-        }
+    const Verdict verdict = routes_.find(type);
+    if (!rate_.is_limited()) [[likely]]
+        return verdict;
+    if (!is_tcpd_) {
+        rate_.charge(*rate_ns, connections_.now_ns());
+    } else if (!rate_.admit(*rate_ns, connections_.now_ns()) && verdict.what != What::drop) {
+        return {What::refuse, FrameError::too_many};
     }
-    return routes_.find(type);
+    return verdict;
 }
 
 // A framing without error frames holds its client back instead.

@@ -325,6 +325,14 @@ BOOST_FIXTURE_TEST_CASE(messages_beyond_their_rate_are_refused_in_their_place, R
     asks(e, long_one.substr(60'000) + frame(8), frame(8));
 }
 
+BOOST_FIXTURE_TEST_CASE(what_is_never_answered_is_not_refused_either, RateFixture) {
+    config.handler.kind = conf::HandlerKind::discard;
+    install();
+    const Ends e = client();
+    asks(e, frame(1) + frame(2) + frame(3) + control(ControlType::ping), control(ControlType::pong));
+    BOOST_TEST(session(e).messages == 3u);
+}
+
 BOOST_FIXTURE_TEST_CASE(a_framing_without_errors_holds_its_client_back, LineRateFixture) {
     const Ends e = client();
     BOOST_TEST(ask(e, "1\n2\n3\n4\n") == "1\n2\n3\n4\n");
