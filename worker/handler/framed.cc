@@ -38,6 +38,7 @@ Framed::Framed(Connections& connections, const conf::Listener& listener, std::un
       proxy_(std::move(proxy)),
       name_(listener.name),
       is_tcpd_(listener.framing.kind == conf::FramingKind::tcpd),
+      judges_all_alike_(!rate_.is_limited() && listener.handler.kind != conf::HandlerKind::routes),
       auth_(ticks_of(to_ns(listener.timeouts.auth))),
       frame_(ticks_of(to_ns(listener.timeouts.frame))),
       heartbeat_(is_tcpd_ ? ticks_of(to_ns(listener.heartbeat.interval)) : 0),
@@ -146,6 +147,10 @@ Step Framed::take_frames(Input& in) {
     Verdict verdict;
     uint32_t end = 0, frames = 0;
     uint64_t rate_ns = in.session.record().rate_ns, next_rate_ns = rate_ns;
+    if (judges_all_alike_ && in.session.is_active()) {
+        end = in.framing.run_of_frames(in.text, &frames);
+        verdict = routes_.find(0);
+    }
     while (end < in.bytes.count) {
         FrameProgress frame;
         const std::string_view rest = in.text.substr(end);
@@ -232,7 +237,7 @@ Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count
     Step step{.consumed = count, .to = sink_of(in.from), .run = {in.bytes.at, count}, .is_timed = true};
     if (const slot::ChunkId chunk = in.session.chunk(); chunk != 0) {
         connections_.chunks().link(chunk) = {0, range_of(frame.seen_bytes - count)};
-        step.chunk = chunk;
+        add_to(step).chunk = chunk;
         in.session.set_chunk(in.changes, 0);
     }
     slot::SessionWord word = in.session.word();
@@ -244,7 +249,7 @@ Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count
 
 Step Framed::begin_dropping(Input& in, const FrameProgress& frame, Step step) {
     if (in.session.chunk() != 0) {
-        step.spent[0] = in.session.chunk();
+        add_to(step).spent[0] = in.session.chunk();
         in.session.set_chunk(in.changes, 0);
     }
     slot::SessionWord word = in.session.word();
@@ -281,7 +286,7 @@ bool Framed::hold(Input& in, const FrameProgress& frame, uint32_t count, Step* s
         chunk = frame.seen_bytes <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
         if (chunk == 0) return false;
         if (former != 0) std::memcpy(chunks.data(chunk), chunks.data(former), before);
-        step->spent[1] = former;
+        add_to(*step).spent[1] = former;
         in.session.set_chunk(in.changes, chunk);
     }
     std::memcpy(chunks.data(chunk) + before, in.text.data(), count);
@@ -300,10 +305,10 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, Step step) {
         step.is_timed = count(in, 1, rate_ns);
         connections_.chunks().link(chunk) = {0, range_of(frame.total_bytes)};
         step.to = sink_of(in.from);
-        step.chunk = chunk;
+        add_to(step).chunk = chunk;
         return step;
     }
-    step.spent[0] = chunk;
+    add_to(step).spent[0] = chunk;
     if (verdict.what == What::drop) {
         step.is_timed = count(in, 1, rate_ns);
         return step;

@@ -65,6 +65,13 @@ private:
     };
     Session session_of(Connection c) const { return Session(connections_.memory().sessions()[c.fd()]); }
 
+    // The first one for a step makes it empty.
+    Addition& add_to(Step& step) {
+        if (step.addition == nullptr) addition_ = {};
+        step.addition = &addition_;
+        return addition_;
+    }
+
     // framed.cc
     Step take_frames(Input& in);
     Step go_on(Input& in);
@@ -119,8 +126,10 @@ private:
     std::unique_ptr<Proxy> proxy_;
     ControlFrame reply_;
     slot::ChunkId held_ = 0;  // by the step in hand
+    Addition addition_;       // of it
     std::string name_;
     bool is_tcpd_;
+    bool judges_all_alike_;  // frames of the application, whatever their type
     slot::Tick auth_, frame_, heartbeat_;
     uint32_t misses_;
 };

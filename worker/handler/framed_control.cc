@@ -51,7 +51,7 @@ Step Framed::refuse(Input& in, FrameError code, std::string_view reason, Step st
 Step Framed::reply(Input& in, std::string_view bytes, Step step) {
     if (!is_reply_open(in.from)) {
         step.to = in.from;
-        step.reply = bytes;
+        add_to(step).reply = bytes;
     } else if (!put_off(in, bytes)) {
         connections_.begin_closing(in.changes, in.from, CloseReason::shed);
     } else {
@@ -94,7 +94,7 @@ Step Framed::end_with(Input& in, FrameError code, std::string_view reason, Close
     connections_.begin_closing(in.changes, in.from, why);
     if (is_reply_open(in.from)) return step;
     step.to = in.from;
-    step.reply = error;
+    add_to(step).reply = error;
     return step;
 }
 
@@ -177,7 +177,7 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
     word.state = SessionState::active;
     in.session.set_word(in.changes, word);
     step.to = in.from;
-    step.reply = reply_.auth_ok(in.session.id());
+    add_to(step).reply = reply_.auth_ok(in.session.id());
     return step;
 }
 
@@ -222,7 +222,7 @@ Step Framed::on_upstream_fault(Input& in, Step step) {
     connections_.begin_closing(in.changes, client, CloseReason::upstream_malformed);
     step.to = client;
     if (is_tcpd_ && !is_reply_open(client)) {
-        step.reply = reply_.error(FrameError::failed, "the upstream's reply is malformed");
+        add_to(step).reply = reply_.error(FrameError::failed, "the upstream's reply is malformed");
     }
     return step;
 }

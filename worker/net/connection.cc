@@ -16,6 +16,11 @@ namespace tcpd::worker {
 using slot::CloseReason;
 using slot::State;
 
+namespace {
+// What a step may have changed, and what follows from it is not done yet.
+constexpr uint16_t kUnsettled = slot::kClosing | slot::kEndIn | slot::kThrottled;
+}  // namespace
+
 Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, slot::AddressCounts& addresses,
                          int memory_fd, int poller_fd)
     : memory_(memory),
@@ -100,7 +105,8 @@ void Connections::on_readable(Connection c) {
 // output is sent once after the last.
 void Connections::hand_on(Connection source) {
     take_steps(source);
-    push_appended(source);
+    if (has_appended_ || (source.word().flags & kUnsettled) != 0) [[unlikely]]
+        push_appended(source);
 }
 
 void Connections::take_steps(Connection source) {
@@ -108,17 +114,17 @@ void Connections::take_steps(Connection source) {
     Handler& handler = *rules_of(source)->handler;
     const uint32_t generation = source.generation();
     source->active_tick = source->input_tick = now_;
-    for (bool is_last = false; !is_last;) {
+    for (is_last_step_ = false; !is_last_step_;) {
         if (source.has(slot::kClosing)) [[unlikely]]
             return drop(source);
-        if (!chunks_.ready()) return end(source, CloseReason::local_fault, true);
         const auto handled = static_cast<uint32_t>(page.handled_bytes);
+        if (handled != 0 && !chunks_.ready()) return end(source, CloseReason::local_fault, true);
         const Bytes rest{page.buffer_at + handled, page.received_bytes - handled};
         slot::Journal::Redo redo(journal_);
         const Step step = handler.on_bytes(source, rest, redo);
-        is_last = step.consumed == rest.count;
+        is_last_step_ = step.consumed == rest.count;
         redo.set(&source->received, source->received + step.consumed);
-        if (!is_last) redo.set(&page.handled_bytes, handled + step.consumed);
+        if (!is_last_step_) redo.set(&page.handled_bytes, handled + step.consumed);
         carry_out(redo, source, step);
         if (source.generation() != generation || source.state() != State::open) return;
         if (step.is_timed) arm(source);
@@ -126,19 +132,19 @@ void Connections::take_steps(Connection source) {
 }
 
 void Connections::carry_out(slot::Journal::Redo& redo, Connection source, const Step& step) {
-    if (!step.to) {
-        commit_step(redo);
-    } else if (step.chunk == 0 && step.reply.empty() && step.run.count != 0) [[likely]] {
+    const bool appends =
+        step.addition != nullptr && step.to && (step.addition->chunk != 0 || !step.addition->reply.empty());
+    if (!appends && step.to && step.run.count != 0) [[likely]] {
         send_fresh(redo, source, step.to, step.run);
     } else {
-        if (step.chunk != 0 || step.run.count != 0 || !step.reply.empty())
-            append(redo, step.to, step, step.run);
+        if (appends) append(redo, step.to, step.addition, step.run);
         commit_step(redo);
-        note_appended(step.to);
+        if (step.to) note_appended(step.to);
     }
-    for (const slot::ChunkId chunk : step.spent) {
-        if (chunk != 0) [[unlikely]]
-            chunks_.release(chunk);
+    if (step.addition == nullptr) [[likely]]
+        return;
+    for (const slot::ChunkId chunk : step.addition->spent) {
+        if (chunk != 0) chunks_.release(chunk);
     }
 }
 
@@ -156,13 +162,8 @@ void Connections::drop(Connection source) {
     }
 }
 
-// Only a step that leaves bytes over says how far it came.
-bool Connections::is_last_step(const slot::Journal::Redo& redo) {
-    return !redo.changes(&journal_.page().handled_bytes);
-}
-
 void Connections::commit_step(slot::Journal::Redo& redo) {
-    if (is_last_step(redo)) return redo.commit();
+    if (is_last_step_) return redo.commit();
     redo.commit({slot::Phase::received, journal_.page().received_bytes});
 }
 

@@ -55,7 +55,10 @@ public:
     void on_event(const epoll_event& event);
     void take_in_hand(Connection c);
     // The source has bytes in the buffer that the journal names, which are not handled.
-    void resume_received(Connection source) { hand_on(source); }
+    void resume_received(Connection source) {
+        if (!have_receive_chunk()) return end(source, slot::CloseReason::local_fault, true);
+        hand_on(source);
+    }
 
     // output.cc
     // `sent` of the bytes that the journal says were being sent are out.
@@ -136,7 +139,6 @@ private:
     void on_dial_event(Connection c);
     void on_stale_event(PollTag tag);
     void hand_on(Connection source);
-    bool is_last_step(const slot::Journal::Redo& redo);
     void commit_step(slot::Journal::Redo& redo);
     void carry_out(slot::Journal::Redo& redo, Connection source, const Step& step);
     void drop(Connection source);
@@ -147,7 +149,7 @@ private:
         slot::ChunkId fresh;  // hung onto it in this commit; 0: none
     };
     void send_fresh(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes);
-    void append(slot::Journal::Redo& redo, Connection target, const Step& step, Bytes left_of_run);
+    void append(slot::Journal::Redo& redo, Connection target, const Addition* addition, Bytes run);
     void keep(slot::Journal::Redo& redo, Tail& tail, Bytes bytes);
     bool fits_behind(slot::Journal::Redo& redo, Tail& tail, const char* bytes, uint32_t count);
     void copy(slot::Journal::Redo& redo, Tail& tail, slot::ChunkId chunk, const char* bytes, uint32_t count);
@@ -187,7 +189,9 @@ private:
     Deadlines deadlines_;
     std::array<const Rules*, slot::kMaxListeners> rules_{};
     std::array<uint64_t, 2> appended_to_{};  // Connection::tag; 0: none
-    std::vector<uint64_t> starved_;          // Connection::tag of those not read for want of buffers
+    bool has_appended_ = false;
+    bool is_last_step_ = true;       // the step in hand handles the last of what was received
+    std::vector<uint64_t> starved_;  // Connection::tag of those not read for want of buffers
     uint64_t now_ns_ = 0;
     slot::Tick now_ = 0;
     uint32_t open_ = 0;                                 // accepted and dialled

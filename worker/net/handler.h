@@ -21,16 +21,22 @@ struct Bytes {
     uint32_t count = 0;
 };
 
-// What becomes of the first `consumed` of the bytes that a handler was given, in one commit. `to` gets
-// `chunk`, `run` and `reply`, in this order, or nobody anything. With bytes left over it is asked again.
+// What a step needs beyond the bytes that were received; few do.
+struct Addition {
+    slot::ChunkId chunk = 0;      // the handler's own until now; its link says which part of it
+    std::string_view reply;       // kMostReplyBytes at most
+    slot::ChunkId spent[2] = {};  // the handler's own until now, free afterwards
+};
+
+// What becomes of the first `consumed` of the bytes that a handler was given, in one commit. `to` gets the
+// addition's chunk, `run` and the addition's reply, in this order, or nobody anything. With bytes left over
+// it is asked again.
 struct Step {
     uint32_t consumed = 0;
     Connection to;
-    Bytes run;                    // of the bytes that were given
-    slot::ChunkId chunk = 0;      // the handler's own until now; its link says which part of it
-    std::string_view reply;       // kMostReplyBytes at most; not looked at after the handler's next call
-    bool is_timed = false;        // `ticks_left` may be less from now on
-    slot::ChunkId spent[2] = {};  // the handler's own until now, free afterwards
+    Bytes run;                           // of the bytes that were given
+    bool is_timed = false;               // `ticks_left` may be less from now on
+    const Addition* addition = nullptr;  // of the handler's; good until its next call
 };
 inline constexpr uint32_t kMostReplyBytes = 512;
 

@@ -59,7 +59,8 @@ void Connections::send_fresh(slot::Journal::Redo& redo, Connection source, Conne
 
 void Connections::resume_sent(Connection source, uint32_t begun, Connection target, uint32_t sent) {
     slot::Journal::Redo redo(journal_, begun);
-    const bool is_last = is_last_step(redo);
+    // Only a step that leaves bytes over says how far it came.
+    const bool is_last = is_last_step_ = !redo.changes(&journal_.page().handled_bytes);
     const uint32_t generation = source.generation();
     complete_send(redo, source, target, {journal_.page().send_at, journal_.page().send_bytes}, sent);
     if (!is_last && source.generation() == generation && source.state() == slot::State::open) hand_on(source);
@@ -74,22 +75,23 @@ void Connections::complete_send(slot::Journal::Redo& redo, Connection source, Co
         return;
     }
     if (sent != 0) target->active_tick = now_;
-    append(redo, target, {}, {bytes.at + sent, bytes.count - sent});
+    append(redo, target, nullptr, {bytes.at + sent, bytes.count - sent});
     commit_step(redo);
     press_back(source, target);
     update_interest(target);
     arm(target);
 }
 
-void Connections::append(slot::Journal::Redo& redo, Connection target, const Step& step, Bytes left_of_run) {
+void Connections::append(slot::Journal::Redo& redo, Connection target, const Addition* addition, Bytes run) {
     if (!target.has_output()) target->progress_tick = now_;
     Tail tail{target->out, target->out_bytes, 0};
-    if (step.chunk != 0) hang(redo, tail, step.chunk);
-    if (left_of_run.count != 0) keep(redo, tail, left_of_run);
-    if (!step.reply.empty()) {
-        const auto count = static_cast<uint32_t>(step.reply.size());
-        if (!fits_behind(redo, tail, step.reply.data(), count)) {
-            copy(redo, tail, chunks_.take_small(), step.reply.data(), count);
+    if (addition != nullptr && addition->chunk != 0) hang(redo, tail, addition->chunk);
+    if (run.count != 0) keep(redo, tail, run);
+    if (addition != nullptr && !addition->reply.empty()) {
+        const std::string_view reply = addition->reply;
+        const auto count = static_cast<uint32_t>(reply.size());
+        if (!fits_behind(redo, tail, reply.data(), count)) {
+            copy(redo, tail, chunks_.take_small(), reply.data(), count);
         }
     }
     redo.set(&target->out, tail.out);
@@ -103,7 +105,7 @@ void Connections::keep(slot::Journal::Redo& redo, Tail& tail, Bytes bytes) {
     if (fits_behind(redo, tail, data, bytes.count)) return;
     if (bytes.count <= slot::kSmallChunkBytes)
         return copy(redo, tail, chunks_.take_small(), data, bytes.count);
-    if (!is_last_step(redo)) return copy(redo, tail, chunks_.take_large(), data, bytes.count);
+    if (!is_last_step_) return copy(redo, tail, chunks_.take_large(), data, bytes.count);
     const auto chunk = static_cast<ChunkId>(journal_.page().receive_chunk);
     const auto begin = static_cast<uint32_t>(data - chunks_.data(chunk));
     chunks_.link(chunk) = {0, pack_pair(begin, begin + bytes.count)};
@@ -154,6 +156,7 @@ void Connections::hang(slot::Journal::Redo& redo, Tail& tail, ChunkId chunk) {
 
 // Sent once the steps in hand are done.
 void Connections::note_appended(Connection target) {
+    has_appended_ = true;
     for (uint64_t& tag : appended_to_) {
         if (tag == 0 || tag == target.tag()) {
             tag = target.tag();
@@ -164,6 +167,7 @@ void Connections::note_appended(Connection target) {
 
 void Connections::push_appended(Connection source) {
     const uint64_t source_tag = source.tag();
+    has_appended_ = false;
     for (uint64_t& tag : appended_to_) {
         const Connection target = at(static_cast<int>(tag >> 32));
         if (target && target.tag() == tag && target.state() == slot::State::open) {
@@ -189,7 +193,8 @@ void Connections::push(Connection target) {
 }
 
 void Connections::say(slot::Journal::Redo& redo, Connection c, std::string_view reply, ChunkId chunk) {
-    append(redo, c, {.to = c, .chunk = chunk, .reply = reply}, {});
+    const Addition addition{.chunk = chunk, .reply = reply};
+    append(redo, c, &addition, {});
     redo.commit();
     note_appended(c);
     push_appended(c);

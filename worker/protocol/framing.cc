@@ -1,5 +1,7 @@
 #include "worker/protocol/framing.h"
 
+#include <endian.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -78,6 +80,35 @@ FrameStep Framing::feed(FrameProgress& progress, std::string_view head, std::str
     if (config_.kind == FramingKind::raw) progress.total_bytes = piece.size();
     progress.seen_bytes += std::min<uint64_t>(progress.total_bytes - progress.seen_bytes, piece.size());
     return progress.seen_bytes == progress.total_bytes ? FrameStep::whole : FrameStep::more;
+}
+
+// Magic, version and the type's first byte in one load, the length in another. Frames with the same header as
+// the one before are passed without waiting for their length.
+uint32_t Framing::run_of_tcpd_frames(std::string_view bytes, uint32_t* frames) const {
+    constexpr uint64_t kBegin = uint64_t{0xCAFEBABE} << 8 | kTcpdVersion;
+    const char* data = bytes.data();
+    size_t left = bytes.size();
+    uint32_t count = 0;
+    while (left >= kTcpdHeaderBytes) {
+        uint64_t begin, next_begin;
+        uint32_t length, next_length;
+        std::memcpy(&begin, data, sizeof begin);
+        std::memcpy(&length, data + 7, sizeof length);
+        const bool is_control = (be64toh(begin) >> 16 & 0xFF) >= kFirstControlType >> 8;
+        const uint64_t total = uint64_t{be32toh(length)} + kTcpdHeaderBytes;
+        if (be64toh(begin) >> 24 != kBegin || is_control) break;
+        if (total - kTcpdHeaderBytes > config_.max_frame_bytes || total > left) break;
+        do {
+            data += total;
+            left -= total;
+            ++count;
+            if (left < total) break;
+            std::memcpy(&next_begin, data, sizeof next_begin);
+            std::memcpy(&next_length, data + 7, sizeof next_length);
+        } while (next_begin == begin && next_length == length);
+    }
+    *frames = count;
+    return static_cast<uint32_t>(bytes.size() - left);
 }
 
 // `whole`: the header is known.

@@ -60,10 +60,17 @@ public:
     // up to and with the length. A fault is found as early as the bytes allow, however they are cut.
     FrameStep feed(FrameProgress& progress, std::string_view head, std::string_view piece) const;
 
+    // How many bytes at the front are whole frames that are neither faulty nor control frames, as far as that
+    // is seen at once; `frames`: how many they are. 0 says nothing.
+    uint32_t run_of_frames(std::string_view bytes, uint32_t* frames) const {
+        return config_.kind == conf::FramingKind::tcpd ? run_of_tcpd_frames(bytes, frames) : 0;
+    }
+
     const conf::Framing& config() const { return config_; }
     bool has_type() const { return config_.kind == conf::FramingKind::tcpd || config_.type_bytes != 0; }
 
 private:
+    uint32_t run_of_tcpd_frames(std::string_view bytes, uint32_t* frames) const;
     FrameStep examine(FrameProgress& progress, std::string_view header) const;
     FrameStep examine_length(FrameProgress& progress, std::string_view header) const;
     FrameStep examine_tcpd(FrameProgress& progress, std::string_view header) const;
