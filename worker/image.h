@@ -29,6 +29,7 @@ struct Holder {
     pid_t pid = 0;               // also the loop's thread id
     pid_t standby_pid = 0;       // 0: the clone failed
     pid_t predecessor_pid = 0;   // who cloned this process; 0: nobody
+    int predecessor_fault = 0;   // the signal that it gave its seat away in; 0: none
     int clone_errno = 0;         // why there is no standby
     Duration wait{0};            // before it serves: its predecessor's life was short
     uint64_t seat_taken_ns = 0;  // monotonic

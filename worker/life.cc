@@ -75,7 +75,7 @@ void publish_holder(Image& image) {
     control.seat_taken_ns.store(image.holder.seat_taken_ns);
     control.seats_taken.fetch_add(1);
     control.seat_state.store(static_cast<uint32_t>(SeatState::starting));
-    control.fault_signal.store(0);
+    image.holder.predecessor_fault = static_cast<int>(control.fault_signal.exchange(0));
     count_own_clone(control);
 }
 

@@ -34,8 +34,9 @@ Recovery::Recovery(Connections& connections, slot::SharedCounts& counts,
       listeners_(listeners),
       page_(connections.journal().page()) {}
 
-void Recovery::adopt(bool first, slot::Cause cause) {
+void Recovery::adopt(bool first, slot::Cause cause, bool after_fault) {
     cause_ = cause;
+    after_fault_ = after_fault;
     FAULT_POINT(adopt_before);
     const JournalWord word = begin(first);
     begin_addresses();
@@ -238,6 +239,7 @@ void Recovery::resume(JournalWord word) {
     if (needs_source && (!source || source.state() != State::open)) {
         return connections_.journal().publish_idle();
     }
+    if (after_fault_ && word.phase == Phase::received && faults_again(source)) return quarantine(source);
     switch (word.phase) {
         case Phase::receiving: return resume_receiving(source);
         case Phase::received: return resume_received(source, word.count);
@@ -247,6 +249,28 @@ void Recovery::resume(JournalWord word) {
         case Phase::dialing: return close_strays();
         default: connections_.journal().publish_idle();
     }
+}
+
+// A worker fell over what it had received of this connection, and one before it over the same.
+bool Recovery::faults_again(Connection source) const {
+    const auto at = static_cast<uint32_t>(source->received);
+    const bool is_same = source->faults != 0 && source->faulted_at == at;
+    source->faults = 1;
+    source->faulted_at = at;
+    return is_same;
+}
+
+void Recovery::quarantine(Connection source) {
+    const Rules& rules = *connections_.rules_of(source);
+    const uint64_t key = connections_.quarantine_key(source);
+    const bool is_refused = key != 0 && connections_.quarantine().note(key, connections_.now());
+    log::error(
+        "QUARANTINE: connection {} of listener \"{}\" from {} is closed: what it sent brought a worker down "
+        "twice{}",
+        connection_name(source.record()), rules.name, peer_name(source.record()),
+        is_refused ? "; it did so three times in ten minutes and is refused for the next ten" : "");
+    connections_.journal().publish_idle();
+    connections_.end(source, CloseReason::quarantined, true);
 }
 
 void Recovery::resume_receiving(Connection source) {
@@ -360,7 +384,7 @@ void Recovery::advance(int fd, uint32_t generation) {
     if (c.state() == State::waiting && c->peer == kNoPeer) return handler->on_accepted(c);
     if (c.state() != State::open) return;
     if (c.has(slot::kEndOut)) shutdown(c.fd(), SHUT_WR);
-    if (const Connection fed_by = handler->source_of(c)) connections_.press_back(fed_by, c);
+    connections_.press_back_around(c);
     connections_.advance(c);
 }
 

@@ -21,7 +21,8 @@ public:
              const std::vector<std::unique_ptr<Listener>>& listeners);
 
     // `first`: the image is new and this slot has served nobody, so nothing is counted as adopted.
-    void adopt(bool first, slot::Cause cause);
+    // `after_fault`: who held the seat before gave it away in a fault.
+    void adopt(bool first, slot::Cause cause, bool after_fault = false);
 
 private:
     struct Found {
@@ -43,6 +44,8 @@ private:
     void end_untrusted(const Found& found);
 
     void resume(slot::JournalWord word);
+    bool faults_again(Connection source) const;
+    void quarantine(Connection source);
     void resume_receiving(Connection source);
     void resume_received(Connection source, uint32_t count);
     void resume_sending(Connection source, uint32_t begun);
@@ -61,6 +64,7 @@ private:
     const std::vector<std::unique_ptr<Listener>>& listeners_;
     slot::JournalPage& page_;
     slot::Cause cause_ = slot::Cause::crash;
+    bool after_fault_ = false;
 };
 
 }  // namespace tcpd::worker

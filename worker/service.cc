@@ -130,7 +130,8 @@ void Service::adopt() {
     const uint64_t begun = monotonic_ns();
     const bool renewed = image_.holder.is_first && image_.birth.is_renewal();
     const auto cause = renewed ? static_cast<slot::Cause>(image_.birth.cause) : slot::Cause::crash;
-    Recovery(connections_, image_.counts, listeners_).adopt(first, cause);
+    Recovery(connections_, image_.counts, listeners_)
+        .adopt(first, cause, image_.holder.predecessor_fault != 0);
     if (first) return;
     const uint64_t now = monotonic_ns();
     const std::string adopted =

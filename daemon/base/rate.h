@@ -42,7 +42,7 @@ public:
     void charge(uint64_t& due_ns, uint64_t now_ns) const { due_ns = std::max(due_ns, now_ns) + interval_ns_; }
     // Until one would be admitted.
     uint64_t wait_ns(uint64_t due_ns, uint64_t now_ns) const {
-        return due_ns > now_ns + ahead_ns_ ? due_ns - now_ns - ahead_ns_ : 0;
+        return is_limited() && due_ns > now_ns + ahead_ns_ ? due_ns - now_ns - ahead_ns_ : 0;
     }
 
 private:

@@ -110,6 +110,16 @@ AddressCounts::~AddressCounts() {
 }
 
 // An IPv4 address is one address in whatever form it comes: a socket for both families has them mapped.
+uint64_t AddressCounts::key_of_name(uint32_t listener, std::string_view name) const {
+    uint64_t hash = sip_hash(key_, listener, name.size(), ~uint64_t{0});  // as no address is hashed
+    for (; !name.empty(); name.remove_prefix(std::min<size_t>(name.size(), 8))) {
+        uint64_t word = 0;
+        std::memcpy(&word, name.data(), std::min<size_t>(name.size(), 8));
+        hash = sip_hash(key_, hash, word, ~uint64_t{0});
+    }
+    return hash == 0 ? 1 : hash;
+}
+
 uint64_t AddressCounts::key_of(uint32_t listener, uint8_t family, const uint8_t* address) const {
     constexpr uint64_t kMapped = 0xFFFF;
     uint64_t high = 0, low = 0;

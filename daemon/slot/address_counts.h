@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string_view>
 
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
@@ -31,6 +32,7 @@ public:
     // itself. IPv6 by its /64. `family` and `address` are a record's; 0: it is not counted, to add it does
     // nothing.
     uint64_t key_of(uint32_t listener, uint8_t family, const uint8_t* address) const;
+    uint64_t key_of_name(uint32_t listener, std::string_view name) const;
     // Over the first `slots` tables.
     uint64_t total(uint64_t key, uint32_t slots) const;
 

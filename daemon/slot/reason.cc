@@ -31,6 +31,7 @@ std::string_view name_of(CloseReason reason) {
         case CloseReason::shed: return "shed";
         case CloseReason::no_route: return "no_route";
         case CloseReason::upstream_malformed: return "upstream_malformed";
+        case CloseReason::quarantined: return "quarantined";
         case CloseReason::count: break;
     }
     return "unknown";
@@ -43,6 +44,7 @@ std::string_view name_of(RefuseReason reason) {
         case RefuseReason::denied: return "denied";
         case RefuseReason::per_ip: return "per_ip";
         case RefuseReason::rate: return "rate";
+        case RefuseReason::quarantined: return "quarantined";
         case RefuseReason::count: break;
     }
     return "unknown";

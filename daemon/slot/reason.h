@@ -36,6 +36,7 @@ enum class CloseReason : uint8_t {
     shed,                // no memory within the budget for what it began
     no_route,            // a frame that no route takes, where the framing can't say so
     upstream_malformed,  // the upstream's stream can't be cut into frames any further
+    quarantined,         // its message brought a worker down twice
     count
 };
 
@@ -45,6 +46,7 @@ enum class RefuseReason : uint8_t {
     denied,       // allow and deny
     per_ip,       // limits.connections_per_ip
     rate,         // limits.accept_rate
+    quarantined,  // its messages brought workers down again and again
     count
 };
 

@@ -77,9 +77,11 @@ struct Record {
     uint8_t address_family;  // 4, 6; 0: unix
     uint8_t address[16];     // of the peer; IPv4 in the first four
     uint16_t port;
-    Tick input_tick;   // last byte from the peer
-    uint32_t dropped;  // bytes read since it was shut while closing
-    uint8_t spare[12];
+    Tick input_tick;      // last byte from the peer
+    uint32_t dropped;     // bytes read since it was shut while closing
+    uint32_t faulted_at;  // low half of `received` when a worker fell over what came then
+    uint8_t faults;       // 0: none did
+    uint8_t spare[7];
 };
 static_assert(sizeof(Record) == 128);
 static_assert(offsetof(Record, word) == 24 && offsetof(Record, out) == 32 && offsetof(Record, peer) == 48 &&

@@ -12,6 +12,7 @@
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/slot/layout.h"
+#include "daemon/slot/quarantine.h"
 
 namespace tcpd::slot {
 
@@ -20,11 +21,13 @@ public:
     static Result<UniqueFd> create();
     // fd: of create, or a BPF map whose one value has kBytes.
     static Result<SharedCounts> map(int fd);
-    static constexpr size_t kBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(uint32_t) + 2 * kPageBytes;
-    static constexpr size_t kSteeredOffset = kBytes - 2 * kPageBytes + 64;
+    static constexpr size_t kBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(uint32_t) + 3 * kPageBytes;
+    static constexpr size_t kSteeredOffset = kBytes - 3 * kPageBytes + 64;
+    static constexpr size_t kQuarantineOffset = kBytes - 2 * kPageBytes;
     static constexpr size_t kBuffersOffset = kBytes - kPageBytes;
     static constexpr size_t kAcceptsOffset = kBytes - kMaxListeners * sizeof(uint64_t);
-    static_assert(kSteeredOffset + kMaxSlots * sizeof(uint32_t) <= kBuffersOffset);
+    static_assert(kSteeredOffset + kMaxSlots * sizeof(uint32_t) <= kQuarantineOffset);
+    static_assert(kQuarantineOffset + Quarantine::kBytes <= kBuffersOffset);
     static_assert(kBuffersOffset + kMaxSlots * sizeof(uint64_t) <= kAcceptsOffset);
     SharedCounts(SharedCounts&& other) noexcept;
     SharedCounts& operator=(SharedCounts&&) = delete;
@@ -47,6 +50,10 @@ public:
         const uint32_t end = slots().load(std::memory_order_relaxed);
         for (uint32_t i = 0; i < end; ++i) sum += buffer_bytes(i).load(std::memory_order_relaxed);
         return sum;
+    }
+    Quarantine quarantine() {
+        return Quarantine(
+            reinterpret_cast<std::atomic<uint64_t>*>(cells_ + kQuarantineOffset / sizeof(uint32_t)));
     }
     // When a listener's next connection is due; a RateLimit's word, written by all slots.
     std::atomic<uint64_t>& accept_due(uint32_t listener) {

@@ -17,6 +17,13 @@ bool is_same_handler(const conf::Config& a, const conf::Handler& one, const conf
            a.upstreams[one.upstream].name == b.upstreams[other.upstream].name;
 }
 
+// Else a frame that is half received would be taken for another one.
+bool cuts_alike(conf::Framing one, const conf::Framing& other) {
+    one.name = other.name;
+    one.max_frame_bytes = other.max_frame_bytes;
+    return one == other;
+}
+
 std::optional<uint32_t> find_successor(const RosterListener& entry, const RosterChange& change) {
     if (!entry.is_in_force()) return std::nullopt;
     const conf::Listener& old = change.old_config.listeners[entry.index];
@@ -24,6 +31,7 @@ std::optional<uint32_t> find_successor(const RosterListener& entry, const Roster
         const conf::Listener& next = change.new_config.listeners[i];
         if (next.name != old.name) continue;
         if (!is_same_handler(change.old_config, old.handler, change.new_config, next.handler)) break;
+        if (!cuts_alike(old.framing, next.framing)) break;
         return i;
     }
     return std::nullopt;

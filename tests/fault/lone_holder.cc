@@ -28,7 +28,7 @@ void lose_slot_at(fault::Point point) {
     wait_for("the loss to be counted", [&] { return daemon.count("it", "lost slot_lost") == 2; });
     BOOST_CHECK(BlockingClient(address).echoes("a new one"));
     daemon.wait_complete(1);
-    BOOST_CHECK_EQUAL(daemon.processes().size(), 3U);
+    wait_for("the renewals to end", [&] { return daemon.processes().size() == 3; });
 }
 
 }  // namespace

@@ -63,6 +63,7 @@ inline constexpr Row accept_published_not_registered{Provoked::by_traffic};
 inline constexpr Row recv_before{Provoked::by_traffic};
 inline constexpr Row recv_done_not_published{Provoked::by_traffic};
 inline constexpr Row recv_published_not_handled{Provoked::by_traffic};
+inline constexpr Row step_not_begun{Provoked::by_traffic};
 inline constexpr Row send_before{Provoked::by_traffic, kSending & ~framed_chunks};
 inline constexpr Row send_done_not_published{Provoked::by_traffic, kSending & ~framed_chunks};
 inline constexpr Row flush_before{Provoked::by_traffic, kSending, pressure};

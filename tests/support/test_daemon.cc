@@ -199,6 +199,7 @@ uint64_t TestDaemon::pss_bytes(unsigned slot) const {
 }
 
 void TestDaemon::check_nothing_lost() const {
+    BOOST_CHECK_EQUAL(count_in_err("QUARANTINE"), 0U);
     const Status now = status();
     BOOST_CHECK_EQUAL(now.total("lost"), 0U);
     for (const std::string& line : lines_of(now.text())) {

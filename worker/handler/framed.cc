@@ -113,10 +113,17 @@ Step Framed::on_bytes(Connection from, Bytes received, slot::Journal::Redo& chan
     return in.session.is_inside_frame() ? go_on(in) : take_frames(in);
 }
 
+// A heartbeat is between two neighbours; an ERROR or GOAWAY is for the client.
+What Framed::what_of_upstream(ControlType type) {
+    return type == ControlType::ping || type == ControlType::pong ? What::control : What::relay;
+}
+
 // What the frames in one run have in common; `rate_ns` is the record's as it will be.
 Verdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) const {
-    if (in.from.is_dialled()) return {};
-    if (is_tcpd_ && type >= kFirstControlType) return {What::control};
+    const bool is_control = is_tcpd_ && type >= kFirstControlType;
+    if (in.from.is_dialled())
+        return {is_control ? what_of_upstream(static_cast<ControlType>(type)) : What::pass};
+    if (is_control) return {What::control};
     if (!in.session.is_active()) return {What::unauthorized};
     const Verdict verdict = routes_.find(type);
     if (!rate_.is_limited()) [[likely]]
@@ -163,7 +170,8 @@ Step Framed::take_frames(Input& in) {
         if (frames > 0 && next != verdict) break;
         verdict = next;
         const auto total = static_cast<uint32_t>(frame.total_bytes);
-        if (verdict.what != What::pass && verdict.what != What::drop) {
+        if (verdict.what == What::control || verdict.what == What::refuse ||
+            verdict.what == What::unauthorized) {
             const std::string_view payload = rest.substr(frame.header_bytes, frame.payload_bytes());
             return answer(in, verdict, frame, payload, {.consumed = total});
         }
@@ -171,9 +179,11 @@ Step Framed::take_frames(Input& in) {
         end += total;
         ++frames;
     }
-    const bool is_held_back = count(in, frames, rate_ns);
+    const bool is_held_back = verdict.what != What::relay && count(in, frames, rate_ns);
     if (verdict.what == What::drop) return {.consumed = end, .is_timed = is_held_back};
-    return {.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = is_held_back};
+    Step step{.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = is_held_back};
+    if (proxy_ && step.to) say_what_was_put_off(in, step);
+    return step;
 }
 
 // Further bytes of the frame in hand.
@@ -223,14 +233,23 @@ Step Framed::keep_on(Input& in, const FrameProgress& frame, uint32_t count) {
     const bool is_long = frame.total_bytes > kMostGathered || frame.seen_bytes > kMostGathered;
     uint64_t rate_ns = in.session.record().rate_ns;
     const Verdict verdict = judge(in, frame.type, &rate_ns);
-    if (verdict.what == What::control) return gather(in, frame, count);
-    if (verdict.what == What::pass && !is_long) return gather(in, frame, count);
+    const bool goes_on = verdict.what == What::pass || verdict.what == What::relay;
+    if (verdict.what == What::control || (goes_on && !is_long)) return gather(in, frame, count);
     if (verdict.what == What::unauthorized) return answer(in, verdict, frame, {}, {.consumed = count});
-    this->count(in, 1, rate_ns);
-    if (verdict.what == What::pass) return begin_passing(in, frame, count);
+    if (verdict.what == What::pass || verdict.what == What::drop) this->count(in, 1, rate_ns);
+    if (goes_on) return begin_passing(in, frame, count);
     Step step{.consumed = count};
     if (verdict.what == What::refuse) step = answer(in, verdict, frame, {}, step);
     return begin_dropping(in, frame, step);
+}
+
+// Between two frames, if not before the first.
+void Framed::say_what_was_put_off(Input& in, Step& step) {
+    slot::SessionRecord& reader = session_of(step.to).record();
+    if (reader.later == 0 || session_of(step.to).word().has(slot::kLastWord)) return;
+    if (step.addition != nullptr && step.addition->chunk != 0) return;
+    add_to(step).chunk = static_cast<slot::ChunkId>(reader.later);
+    in.changes.set(&reader.later, 0);
 }
 
 Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count) {
@@ -240,6 +259,7 @@ Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count
         add_to(step).chunk = chunk;
         in.session.set_chunk(in.changes, 0);
     }
+    if (proxy_ && step.to) say_what_was_put_off(in, step);
     slot::SessionWord word = in.session.word();
     word.flags |= slot::kPassingOn;
     in.session.set_word(in.changes, word);
@@ -267,7 +287,9 @@ Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
         if (!is_tcpd_ || in.from.is_dialled() || !frame.is_header_known || !in.session.is_active()) {
             return shed(in, step);
         }
-        step = refuse(in, FrameError::unavailable, "no memory for a message that comes in parts", step);
+        if (frame.type != static_cast<uint32_t>(ControlType::pong)) {
+            step = refuse(in, FrameError::unavailable, "no memory for a message that comes in parts", step);
+        }
         return begin_dropping(in, frame, step);
     }
     in.session.set_progress(in.changes, frame);
@@ -301,8 +323,8 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, Step step) {
     const Verdict verdict = judge(in, frame.type, &rate_ns);
     in.session.set_progress(in.changes, {});
     in.session.set_chunk(in.changes, 0);
-    if (verdict.what == What::pass) {
-        step.is_timed = count(in, 1, rate_ns);
+    if (verdict.what == What::pass || verdict.what == What::relay) {
+        step.is_timed = verdict.what == What::pass && count(in, 1, rate_ns);
         connections_.chunks().link(chunk) = {0, range_of(frame.total_bytes)};
         step.to = sink_of(in.from);
         add_to(step).chunk = chunk;

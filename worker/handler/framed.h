@@ -48,9 +48,11 @@ public:
     void on_due(Connection c) override;
     bool says_goodbye() const override { return is_tcpd_; }
     bool say_last_word(Connection to) override;
+    bool on_no_upstream(Connection client, slot::CloseReason why) override;
     uint64_t own_backlog(Connection c) const override { return proxy_ && !c.is_dialled() ? c->out_bytes : 0; }
     bool is_sound(Connection c) override;
     void forget(Connection c) override { session_of(c).record().in = session_of(c).record().later = 0; }
+    std::string_view identity_of(Connection c) const override { return session_of(c).identity(); }
     char* describe(Connection c, char* text) const override;
 
 private:
@@ -77,12 +79,14 @@ private:
     Step go_on(Input& in);
     Step keep_on(Input& in, const FrameProgress& frame, uint32_t count);
     Step gather(Input& in, const FrameProgress& frame, uint32_t count);
+    void say_what_was_put_off(Input& in, Step& step);
     Step begin_passing(Input& in, const FrameProgress& frame, uint32_t count);
     Step begin_dropping(Input& in, const FrameProgress& frame, Step step);
     Step end_gathered(Input& in, const FrameProgress& frame, Step step);
     bool hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
     void clear(Input& in, bool had_flags);
     Verdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
+    static Verdict::What what_of_upstream(ControlType type);
     bool count(Input& in, uint32_t frames, uint64_t rate_ns);
 
     // framed_control.cc
@@ -98,7 +102,9 @@ private:
     Step shed(Input& in, Step step);
     bool is_reply_open(Connection client) const;
     Step reply(Input& in, std::string_view bytes, Step step);
-    bool put_off(Input& in, std::string_view bytes);
+    bool put_off(slot::Journal::Redo& changes, Session session, std::string_view bytes);
+    bool end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
+                           slot::CloseReason why);
     bool awaits_replies(Connection client) const;
     Connection client_of(Connection c) const { return c.is_dialled() ? connections_.peer_of(c) : c; }
     std::string client_name(Connection c) const;
@@ -110,6 +116,7 @@ private:
     static constexpr slot::Tick kNoEnd = ~slot::Tick{0};
     bool find_goodbye(Connection c, slot::SessionWord word, Goodbye* found) const;
     bool stalls(Connection c, Session session) const;
+    void begin_end(Connection c, std::string_view error, slot::CloseReason why);
     void end_late(Connection c, FrameError code, std::string_view reason, slot::CloseReason why);
     void say_goodbye(Connection c, Session session, const Goodbye& goodbye);
     void send_ping(Connection c, Session session);

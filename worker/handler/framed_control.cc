@@ -49,10 +49,15 @@ Step Framed::refuse(Input& in, FrameError code, std::string_view reason, Step st
 }
 
 Step Framed::reply(Input& in, std::string_view bytes, Step step) {
+    if (in.from.has(slot::kEndOut)) return step;  // its upstream ended first
+    slot::SessionRecord& record = in.session.record();
     if (!is_reply_open(in.from)) {
         step.to = in.from;
         add_to(step).reply = bytes;
-    } else if (!put_off(in, bytes)) {
+        if (record.later == 0) return step;
+        add_to(step).chunk = static_cast<slot::ChunkId>(record.later);
+        in.changes.set(&record.later, 0);
+    } else if (!put_off(in.changes, in.session, bytes)) {
         connections_.begin_closing(in.changes, in.from, CloseReason::shed);
     } else {
         step.is_timed = true;
@@ -61,17 +66,17 @@ Step Framed::reply(Input& in, std::string_view bytes, Step step) {
 }
 
 // False: too many, or there is no memory.
-bool Framed::put_off(Input& in, std::string_view bytes) {
+bool Framed::put_off(slot::Journal::Redo& changes, Session session, std::string_view bytes) {
     slot::ChunkPool& chunks = connections_.chunks();
-    slot::SessionRecord& record = in.session.record();
+    slot::SessionRecord& record = session.record();
     auto chunk = static_cast<slot::ChunkId>(record.later);
     if (chunk == 0) chunk = chunks.take_small();
     if (chunk == 0) return false;
     const uint64_t end = chunks.link(chunk).range;
     if (chunks.bytes(chunk) - end < bytes.size()) return false;
     std::memcpy(chunks.data(chunk) + end, bytes.data(), bytes.size());
-    in.changes.set(&chunks.link(chunk).range, end + bytes.size());
-    in.changes.set(&record.later, chunk);
+    changes.set(&chunks.link(chunk).range, end + bytes.size());
+    changes.set(&record.later, chunk);
     return true;
 }
 
@@ -80,42 +85,67 @@ bool Framed::put_off(Input& in, std::string_view bytes) {
 Step Framed::end_with(Input& in, FrameError code, std::string_view reason, CloseReason why, Step step) {
     const std::string_view error = is_tcpd_ ? reply_.error(code, reason) : std::string_view();
     step.consumed = in.bytes.count;
-    if (awaits_replies(in.from) && (error.empty() || put_off(in, error))) {
-        slot::SessionWord word = in.session.word();
-        word.flags |= slot::kLastWord;
-        in.session.set_word(in.changes, word);
-        slot::RecordWord record_word = in.from.word();
-        record_word.flags |= slot::kEndIn;
-        record_word.reason = static_cast<uint8_t>(why);
-        in.changes.set(&in.from->word, record_word.pack());
-        in.from->ended_tick = connections_.now();
-        return step;
-    }
+    if (awaits_replies(in.from) && end_after_replies(in.changes, in.from, error, why)) return step;
     connections_.begin_closing(in.changes, in.from, why);
-    if (is_reply_open(in.from)) return step;
+    if (is_reply_open(in.from) || in.from.has(slot::kEndOut)) return step;
     step.to = in.from;
     add_to(step).reply = error;
     return step;
 }
 
+// False: there is no room for the last word.
+bool Framed::end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
+                               CloseReason why) {
+    const Session session = session_of(client);
+    if (!error.empty() && !put_off(changes, session, error)) return false;
+    slot::SessionWord word = session.word();
+    word.flags |= slot::kLastWord;
+    session.set_word(changes, word);
+    slot::RecordWord record_word = client.word();
+    record_word.flags |= slot::kEndIn;
+    record_word.reason = static_cast<uint8_t>(why);
+    changes.set(&client->word, record_word.pack());
+    client->ended_tick = connections_.now();
+    return true;
+}
+
 bool Framed::awaits_replies(Connection client) const {
     const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
     if (!upstream || upstream.has(slot::kEndIn)) return false;
-    return session_of(client).record().messages > session_of(upstream).record().messages;
+    return is_reply_open(client) ||
+           session_of(client).record().messages > session_of(upstream).record().messages;
 }
 
+// Inside a frame that was cut there is no place for it.
 bool Framed::say_last_word(Connection to) {
-    if (to.is_dialled() || !session_of(to).word().has(slot::kLastWord)) return false;
-    slot::Journal::Redo changes(connections_.journal());
-    connections_.begin_closing(changes, to, static_cast<CloseReason>(to.word().reason));
+    if (to.is_dialled()) return false;
     slot::SessionRecord& record = session_of(to).record();
-    if (record.later != 0) {
+    const bool is_last = session_of(to).word().has(slot::kLastWord);
+    if (!is_last && record.later == 0) return false;
+    const auto reason = is_last ? static_cast<CloseReason>(to.word().reason) : CloseReason::finished;
+    slot::Journal::Redo changes(connections_.journal());
+    connections_.begin_closing(changes, to, reason);
+    if (record.later != 0 && !is_reply_open(to)) {
         changes.set(&record.later, 0);
         connections_.say(changes, to, {}, static_cast<slot::ChunkId>(record.later));
         return true;
     }
     changes.commit();
     connections_.advance(to);
+    return true;
+}
+
+// Its client learns why.
+bool Framed::on_no_upstream(Connection client, CloseReason why) {
+    if (!is_tcpd_) return false;
+    slot::RecordWord word = client.word();
+    word.state = slot::State::open;
+    word.flags |= slot::kClosing;
+    word.reason = static_cast<uint8_t>(why);
+    client->ended_tick = connections_.now();
+    slot::Journal::Redo changes(connections_.journal());
+    changes.set(&client->word, word.pack());
+    connections_.say(changes, client, reply_.error(FrameError::unavailable, "no upstream is available"));
     return true;
 }
 
@@ -138,6 +168,7 @@ Step Framed::answer(Input& in, const Verdict& verdict, const FrameProgress& fram
 
 Step Framed::on_control(Input& in, ControlType type, std::string_view payload, Step step) {
     const bool is_active = in.session.is_active();
+    if (in.from.is_dialled()) return type == ControlType::ping ? reply(in, reply_.pong(payload), step) : step;
     if (type == ControlType::auth && !is_active) return on_auth(in, payload, step);
     if (type == ControlType::close && payload.empty()) return on_goodbye(in, step);
     if (!is_active) {
@@ -172,6 +203,9 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
                      peer_name(in.from.record()));
         return end_with(in, FrameError::unauthorized, "wrong token", CloseReason::unauthorized, step);
     }
+    if (connections_.refuses_identity(in.from->listener, *identity)) {
+        return end_with(in, FrameError::unavailable, "refused for a while", CloseReason::quarantined, step);
+    }
     in.session.set_identity(*identity);
     slot::SessionWord word = in.session.word();
     word.state = SessionState::active;
@@ -181,17 +215,15 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
     return step;
 }
 
-// What is in flight is answered first: by us it is; an upstream gets the end of its input and goes on.
+// What is in flight is answered first: by us it is; an upstream gets the end of its input, and has its time.
 Step Framed::on_goodbye(Input& in, Step step) {
-    if (!proxy_ || !in.session.is_active()) {
-        connections_.begin_closing(in.changes, in.from, CloseReason::goodbye);
-        return step;
-    }
-    slot::RecordWord word = in.from.word();
-    word.flags |= slot::kEndIn;
-    in.changes.set(&in.from->word, word.pack());
-    in.from->ended_tick = connections_.now();
+    const Connection upstream = proxy_ ? connections_.peer_of(in.from) : Connection();
     step.consumed = in.bytes.count;
+    if (upstream && !upstream.has(slot::kEndIn)) {
+        (void)end_after_replies(in.changes, in.from, {}, CloseReason::goodbye);
+    } else {
+        connections_.begin_closing(in.changes, in.from, CloseReason::goodbye);
+    }
     return step;
 }
 
@@ -205,6 +237,12 @@ Step Framed::on_fault(Input& in, const FrameProgress& frame, std::string_view fi
                  describe_first_bytes(first_bytes.substr(0, 16)));
     const Step step{.consumed = in.bytes.count};
     if (in.from.is_dialled()) return on_upstream_fault(in, step);
+    const bool is_dropped = is_tcpd_ && is_long && frame.type < kFirstControlType && in.session.is_active() &&
+                            routes_.find(frame.type).what == What::drop;
+    if (is_dropped) {  // never answered, not even by an error
+        connections_.begin_closing(in.changes, in.from, why);
+        return step;
+    }
     switch (frame.fault) {
         case FrameFault::too_long:
             return end_with(in, FrameError::too_long, "the frame is too long", why, step);

@@ -18,7 +18,9 @@ constexpr uint64_t kMostLastWordNs = 1'000'000'000;
 int32_t until(Tick due, Tick now) { return static_cast<int32_t>(due - now); }
 
 // Otherwise silence says nothing: what it sends waits in the kernel, or it said that nothing more comes.
-bool is_heard(Connection c) { return !c.has(slot::kEndIn | slot::kPaused | slot::kThrottled); }
+bool is_heard(Connection c) {
+    return !c.has(slot::kEndIn | slot::kEndOut | slot::kPaused | slot::kThrottled);
+}
 
 // A share of the first half of a drain that belongs to this connection alone, the same for every successor.
 uint64_t spread_ns(uint64_t id, uint64_t half_ns) {
@@ -55,8 +57,8 @@ int32_t Framed::ticks_left(Connection c) const {
     const Tick now = connections_.now();
     int32_t left = kNoDeadline;
     if (frame_ != 0 && session.is_inside_frame() && is_heard(c)) left = until(c->input_tick + frame_, now);
-    if (c.is_dialled()) return left;
     if (has_put_off(c)) left = std::min(left, is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0);
+    if (c.is_dialled()) return left;
     if (c.has(slot::kThrottled)) {
         const uint64_t wait_ns = rate_.wait_ns(session.record().rate_ns, connections_.now_ns());
         left = std::min(left, static_cast<int32_t>(ticks_of(wait_ns)));
@@ -72,7 +74,7 @@ int32_t Framed::ticks_left(Connection c) const {
     Goodbye goodbye;
     if (find_goodbye(c, word, &goodbye)) {
         left = std::min(left, std::max(soonest, until(goodbye.at, now)));
-    } else if (word.grace_end != 0 && word.grace_end != kNoEnd) {
+    } else if (word.grace_end != 0 && word.grace_end != kNoEnd && !word.has(slot::kLastWord)) {
         left = std::min(left, std::max(soonest, until(word.grace_end, now)));
     }
     return left;
@@ -85,6 +87,7 @@ void Framed::on_due(Connection c) {
     if (stalls(c, session)) {
         return end_late(c, FrameError::malformed, "the frame stalled", CloseReason::stalled);
     }
+    if (has_put_off(c) && !is_reply_open(c)) return send_put_off(c);
     if (c.is_dialled()) return;
     if (c.has(slot::kThrottled) && rate_.wait_ns(session.record().rate_ns, connections_.now_ns()) == 0) {
         c->input_tick = now;
@@ -95,15 +98,12 @@ void Framed::on_due(Connection c) {
         return end_late(c, FrameError::unauthorized, "authentication is late", CloseReason::unauthorized);
     }
     if (is_reply_open(c)) return;
-    if (has_put_off(c)) return send_put_off(c);
     Goodbye goodbye;
     if (find_goodbye(c, word, &goodbye)) {
         if (until(goodbye.at, now) <= 0) return say_goodbye(c, session, goodbye);
     } else if (word.grace_end != 0 && word.grace_end != kNoEnd && until(word.grace_end, now) <= 0) {
-        slot::Journal::Redo changes(connections_.journal());
-        connections_.begin_closing(changes, c, CloseReason::drained);
-        changes.commit();
-        return connections_.advance(c);
+        if (!session.word().has(slot::kLastWord)) begin_end(c, {}, CloseReason::drained);
+        return;
     }
     if (!session.is_active() || heartbeat_ == 0 || !is_heard(c)) return;
     if (until(c->input_tick + heartbeat_ * (word.pings + 1u), now) > 0) return;
@@ -111,13 +111,24 @@ void Framed::on_due(Connection c) {
     send_ping(c, session);
 }
 
-// With an error, where the framing knows them and nothing is in its way.
+// With an error, where the framing knows them and nothing is in its way. What is dropped was answered
+// already, or never is.
 void Framed::end_late(Connection c, FrameError code, std::string_view reason, CloseReason why) {
-    const bool is_cut = c.is_dialled() || is_reply_open(c) || session_of(c).word().has(slot::kPassingOn);
-    if (is_cut) return connections_.end(c, why, true);
+    const slot::SessionWord word = session_of(c).word();
+    if (c.is_dialled() || word.has(slot::kPassingOn)) return connections_.end(c, why, true);
+    const bool is_silent = !is_tcpd_ || word.has(slot::kDropping) || c.has(slot::kEndOut);
+    begin_end(c, is_silent ? std::string_view() : reply_.error(code, reason), why);
+}
+
+void Framed::begin_end(Connection c, std::string_view error, CloseReason why) {
     slot::Journal::Redo changes(connections_.journal());
+    if (awaits_replies(c) && end_after_replies(changes, c, error, why)) {
+        changes.commit();
+        return connections_.advance(c);
+    }
+    if (is_reply_open(c)) return connections_.end(c, why, true);
     connections_.begin_closing(changes, c, why);
-    if (is_tcpd_) return connections_.say(changes, c, reply_.error(code, reason));
+    if (!error.empty()) return connections_.say(changes, c, error);
     changes.commit();
     connections_.advance(c);
 }
@@ -132,6 +143,7 @@ void Framed::say_goodbye(Connection c, Session session, const Goodbye& goodbye) 
             : static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(ticks)} << 24) / 1'000'000);
     slot::Journal::Redo changes(connections_.journal());
     session.set_word(changes, word);
+    if (c.has(slot::kEndOut)) return changes.commit();
     connections_.say(changes, c, reply_.goaway(grace_ms, "this server drains: finish, then reconnect"));
 }
 
@@ -145,6 +157,10 @@ void Framed::send_put_off(Connection client) {
 void Framed::send_ping(Connection c, Session session) {
     slot::SessionWord word = session.word();
     ++word.pings;
+    // Where this process stood still, the next one waits its time all the same.
+    const Tick asked_for = heartbeat_ * word.pings;
+    if (until(c->input_tick + asked_for, connections_.now()) < 0)
+        c->input_tick = connections_.now() - asked_for;
     slot::Journal::Redo changes(connections_.journal());
     session.set_word(changes, word);
     connections_.say(changes, c, reply_.ping());

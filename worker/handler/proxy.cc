@@ -62,9 +62,13 @@ bool Proxy::turn_to_next(Connection client, int sys_errno) {
                  server.text(), upstream_.name, strerror(sys_errno));
     ++client->dial_tries;
     if (client->dial_tries < upstream_.servers.size()) return true;
-    connections_.end(
-        client, sys_errno == ETIMEDOUT ? CloseReason::upstream_timeout : CloseReason::upstream_refused, true);
+    end_alone(client, sys_errno == ETIMEDOUT ? CloseReason::upstream_timeout : CloseReason::upstream_refused);
     return false;
+}
+
+void Proxy::end_alone(Connection client, CloseReason why) {
+    if (!connections_.rules_of(client)->handler->on_no_upstream(client, why))
+        connections_.end(client, why, true);
 }
 
 void Proxy::wait_for_better_times(Connection client, int sys_errno) {
@@ -74,7 +78,7 @@ void Proxy::wait_for_better_times(Connection client, int sys_errno) {
                  upstream_.name, strerror(sys_errno));
     const slot::Tick limit = connections_.rules_of(client)->dial;
     if (limit != 0 && connections_.now() - client->ended_tick > limit) {
-        return connections_.end(client, CloseReason::local_fault, true);
+        return end_alone(client, CloseReason::local_fault);
     }
     client->active_tick = connections_.now();
     connections_.arm(client);

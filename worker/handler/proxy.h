@@ -35,6 +35,7 @@ private:
     void dial(Connection client);
     // False: no server is left, the client was ended.
     bool turn_to_next(Connection client, int sys_errno);
+    void end_alone(Connection client, slot::CloseReason why);
     void wait_for_better_times(Connection client, int sys_errno);
     const Address& server_of(uint32_t number) const {
         return upstream_.servers[number % upstream_.servers.size()];

@@ -120,6 +120,7 @@ void Connections::take_steps(Connection source) {
         const auto handled = static_cast<uint32_t>(page.handled_bytes);
         if (handled != 0 && !chunks_.ready()) return end(source, CloseReason::local_fault, true);
         const Bytes rest{page.buffer_at + handled, page.received_bytes - handled};
+        FAULT_POINT(step_not_begun);
         slot::Journal::Redo redo(journal_);
         const Step step = handler.on_bytes(source, rest, redo);
         is_last_step_ = step.consumed == rest.count;

@@ -71,6 +71,8 @@ public:
     // Reading stops or goes on as the water marks of what takes the bytes say.
     void press_back(Connection source, Connection sink);
 
+    void press_back_around(Connection c);
+
     // ending.cc
     // Ends it and its peer; `reset`: by RST. Both are gone when this returns.
     void end(Connection c, slot::CloseReason reason, bool reset = false);
@@ -124,6 +126,12 @@ public:
     slot::ChunkPool& chunks() { return chunks_; }
     slot::SlotMemory& memory() { return memory_; }
     slot::AddressCounts& addresses() { return addresses_; }
+    slot::Quarantine quarantine() { return counts_.quarantine(); }
+    // What it is known by in the quarantine: its identity, else its address; 0: neither.
+    uint64_t quarantine_key(Connection c) const;
+    bool refuses_identity(uint32_t listener, std::string_view identity) {
+        return quarantine().refuses(addresses_.key_of_name(listener, identity), now_);
+    }
     uint64_t key_of(Connection c) const {
         return addresses_.key_of(c->listener, c->address_family, c->address);
     }

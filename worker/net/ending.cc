@@ -62,6 +62,11 @@ bool Connections::pass_end(Connection from) {
     return false;
 }
 
+uint64_t Connections::quarantine_key(Connection c) const {
+    const std::string_view identity = rules_of(c)->handler->identity_of(c);
+    return identity.empty() ? key_of(c) : addresses_.key_of_name(c->listener, identity);
+}
+
 void Connections::begin_closing(slot::Journal::Redo& redo, Connection c, CloseReason reason) {
     slot::RecordWord word = c.word();
     word.flags |= slot::kClosing;

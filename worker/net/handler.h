@@ -76,6 +76,8 @@ public:
     virtual bool says_goodbye() const { return false; }
     // All that fed `to` is out and nothing more will come. True: it began to close it, saying why.
     virtual bool say_last_word(Connection /*to*/) { return false; }
+    // No server took it. True: it began to close it, saying why.
+    virtual bool on_no_upstream(Connection /*client*/, slot::CloseReason) { return false; }
     // Output of `from` itself that is not made by what its `source_of` sends: reading from it pauses by it,
     // too.
     virtual uint64_t own_backlog(Connection) const { return 0; }
@@ -83,6 +85,8 @@ public:
     virtual bool is_sound(Connection) { return true; }
     // Of a record that is not followed any more: its chunks are not its own.
     virtual void forget(Connection) {}
+    // Who it is, once that is known; else empty.
+    virtual std::string_view identity_of(Connection) const { return {}; }
     // Further words about it for the log, at most kMostNoteBytes; returns the end of them.
     virtual char* describe(Connection, char* text) const { return text; }
     static constexpr size_t kMostNoteBytes = 160;

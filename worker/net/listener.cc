@@ -130,6 +130,7 @@ Listener::Step Listener::accept_one() {
     FAULT_POINT(accept_done_not_published);
     const Address address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
     if (is_denied(address.get())) return refuse(fd, slot::RefuseReason::denied, address);
+    if (is_quarantined(address)) return refuse(fd, slot::RefuseReason::quarantined, address);
     const auto limit = take_place(fd, address);
     if (limit != slot::RefuseReason::count) return refuse(fd, limit, address);
     take(fd, address);
@@ -152,6 +153,14 @@ slot::RefuseReason Listener::take_place(int fd, const Address& peer) {
     }
     if (rules_.connections != 0) counts_.open(rules_.id, place_.slot).fetch_sub(1);
     return refusal;
+}
+
+bool Listener::is_quarantined(const Address& peer) {
+    const slot::Quarantine quarantine = counts_.quarantine();
+    if (!quarantine.is_used()) [[likely]]
+        return false;
+    const uint64_t key = key_of(peer);
+    return key != 0 && quarantine.refuses(key, connections_.now());
 }
 
 bool Listener::is_denied(const sockaddr* peer) const {

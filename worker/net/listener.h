@@ -55,6 +55,7 @@ private:
     Step accept_one();
     Step on_accept_error(int error);
     bool is_denied(const sockaddr* peer) const;
+    bool is_quarantined(const Address& peer);
     Step refuse(int fd, slot::RefuseReason reason, const Address& peer);
     slot::RefuseReason take_place(int fd, const Address& peer);
     bool is_over_limit();

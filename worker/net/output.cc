@@ -60,6 +60,7 @@ void Connections::send_fresh(slot::Journal::Redo& redo, Connection source, Conne
 void Connections::resume_sent(Connection source, uint32_t begun, Connection target, uint32_t sent) {
     slot::Journal::Redo redo(journal_, begun);
     // Only a step that leaves bytes over says how far it came.
+    if (!have_receive_chunk()) return end(source, slot::CloseReason::local_fault, true);
     const bool is_last = is_last_step_ = !redo.changes(&journal_.page().handled_bytes);
     const uint32_t generation = source.generation();
     complete_send(redo, source, target, {journal_.page().send_at, journal_.page().send_bytes}, sent);
@@ -90,8 +91,10 @@ void Connections::append(slot::Journal::Redo& redo, Connection target, const Add
     if (addition != nullptr && !addition->reply.empty()) {
         const std::string_view reply = addition->reply;
         const auto count = static_cast<uint32_t>(reply.size());
+        // A small one at first; who does not take its replies gets large ones, of which there are enough.
         if (!fits_behind(redo, tail, reply.data(), count)) {
-            copy(redo, tail, chunks_.take_small(), reply.data(), count);
+            copy(redo, tail, tail.out == 0 ? chunks_.take_small() : chunks_.take_large(), reply.data(),
+                 count);
         }
     }
     redo.set(&target->out, tail.out);
@@ -187,12 +190,20 @@ void Connections::push(Connection target) {
     take_in_hand(target);
     if (target.has_output() && (target->interest & EPOLLOUT) == 0) flush(target);
     if (target.tag() != tag || target.state() != slot::State::open || !target.has_output()) return;
-    if (const Connection source = rules_of(target)->handler->source_of(target)) press_back(source, target);
+    press_back_around(target);
     update_interest(target);
     arm(target);
 }
 
+// Whoever is read or not by how much output `c` has: what feeds it, and where its handler says so, itself.
+void Connections::press_back_around(Connection c) {
+    Handler& handler = *rules_of(c)->handler;
+    if (const Connection source = handler.source_of(c)) press_back(source, c);
+    if (const Connection sink = handler.sink_of(c); sink && !(sink == c)) press_back(c, sink);
+}
+
 void Connections::say(slot::Journal::Redo& redo, Connection c, std::string_view reply, ChunkId chunk) {
+    if (!chunks_.ready()) return end(c, slot::CloseReason::local_fault, true);
     const Addition addition{.chunk = chunk, .reply = reply};
     append(redo, c, &addition, {});
     redo.commit();
@@ -255,8 +266,7 @@ void Connections::complete_flush(Connection c, uint32_t sent) {
 }
 
 void Connections::after_output(Connection c) {
-    const Connection source = rules_of(c)->handler->source_of(c);
-    if (source) press_back(source, c);
+    press_back_around(c);
     if (!c.has_output()) return advance(c);
 }
 

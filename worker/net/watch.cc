@@ -106,7 +106,7 @@ void Connections::publish_dial_done(Connection dialled, Connection client) {
     redo.set(&dialled->word, word.pack());
     redo.set(&client->word, client_word.pack());
     redo.commit();
-    dialled->active_tick = client->active_tick = now_;
+    dialled->active_tick = client->active_tick = client->input_tick = now_;
     advance(dialled);
 }
 
@@ -199,7 +199,11 @@ int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
                              CloseReason::half_closed);
         }
     }
-    if (!c.is_dialled() && !rules.handler->says_goodbye()) nearest.consider_drain(c->id, drain_of(c));
+    if (!c.is_dialled()) {
+        DrainTime drain = drain_of(c);
+        if (rules.handler->says_goodbye()) drain.spread = false;
+        nearest.consider_drain(c->id, drain);
+    }
     if (word.state == State::open && !closes) {
         const int32_t due = rules.handler->ticks_left(c);
         if (due < nearest.left) {

@@ -14,6 +14,7 @@ namespace tcpd::worker {
 struct Verdict {
     enum class What : uint8_t {
         pass,     // to whoever takes the handler's frames: back, or on
+        relay,    // the same, and not counted: an upstream's control frame
         drop,     // taken, never answered
         refuse,   // answered by an error in its place
         control,  // for tcpd itself

@@ -106,6 +106,19 @@ BOOST_AUTO_TEST_CASE(another_handler_is_another_listener) {
     BOOST_TEST(!desk.find(0)->is_in_force());
 }
 
+BOOST_AUTO_TEST_CASE(another_way_to_cut_is_another_listener_another_limit_is_not) {
+    conf::Listener framed = listener("a");
+    framed.framing.kind = conf::FramingKind::tcpd;
+    Desk desk(config({framed}));
+    framed.framing.max_frame_bytes = 5;
+    desk.change(config({framed}));
+    BOOST_TEST(desk.find(0)->is_in_force());
+    framed.framing.kind = conf::FramingKind::line;
+    desk.change(config({framed}));
+    BOOST_TEST(!desk.find(0)->is_in_force());
+    BOOST_TEST(id_of(desk.roster, 0) == 1U);
+}
+
 BOOST_AUTO_TEST_CASE(the_upstream_counts_by_its_name) {
     Desk desk(config({listener("a", conf::HandlerKind::proxy, 0)}, {"x", "y"}));
     desk.change(config({listener("a", conf::HandlerKind::proxy, 1)}, {"y", "x"}));

@@ -282,6 +282,18 @@ BOOST_FIXTURE_TEST_CASE(a_session_outlives_its_worker_in_each_state, AuthFixture
     check_no_chunk_is_left();
 }
 
+BOOST_FIXTURE_TEST_CASE(an_identity_in_quarantine_is_refused, AuthFixture) {
+    Connections& connections = worker->connections;
+    const uint64_t key = connections.addresses().key_of_name(0, "alice");
+    for (int i = 0; i < 3; ++i) connections.quarantine().note(key, connections.now());
+    const Ends e = client();
+    asks(e, control(ControlType::auth, "\x01secret"), error(FrameError::unavailable, "refused for a while"));
+    pass(10min);
+    const Ends later = client();
+    asks(later, control(ControlType::auth, "\x01secret"),
+         control(ControlType::auth_ok, std::string(16, ' ')));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_successor_follows_no_session_that_makes_no_sense, FramedFixture) {
     struct Row {
         const char* what;
