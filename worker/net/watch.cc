@@ -49,13 +49,16 @@ Tick later(Tick a, Tick b) { return static_cast<int32_t>(a - b) < 0 ? b : a; }
 
 }  // namespace
 
-// All fields but `word`, which stays that of a free record until it is published.
+// All fields, but free until `word` is published. Handlers prepare it as what it will be, not as the kind
+// of connection that had the descriptor before: what was dialled needs no token.
 Connection Connections::place(int fd, const slot::Record& fields, slot::RecordWord* word) {
     const Connection c(fd, &record(fd));
-    slot::RecordWord now_free = c.word();
-    now_free.state = State::free;
+    const auto former = c.word().generation;
     *word = slot::RecordWord::unpack(fields.word);
-    word->generation = now_free.generation + 1 == kListenerGeneration ? 1 : now_free.generation + 1;
+    slot::RecordWord now_free = *word;
+    now_free.state = State::free;
+    now_free.generation = former;
+    word->generation = former + 1 == kListenerGeneration ? 1 : former + 1;
     c.record() = fields;
     c->word = now_free.pack();
     auto& high = memory_.worker_control().high_fd;
