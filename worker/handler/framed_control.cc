@@ -125,6 +125,11 @@ bool Framed::say_last_word(Connection to) {
     const auto reason = is_last ? static_cast<CloseReason>(to.word().reason) : CloseReason::finished;
     slot::Journal::Redo changes(connections_.journal());
     connections_.begin_closing(changes, to, reason);
+    if (is_last) {  // its end of input was our word for it: what it sent since then is read now, and dropped
+        slot::RecordWord word = to.word();
+        word.flags = static_cast<uint16_t>((word.flags | slot::kClosing) & ~slot::kEndIn);
+        changes.set(&to->word, word.pack());
+    }
     if (record.later != 0 && !is_reply_open(to)) {
         changes.set(&record.later, 0);
         connections_.say(changes, to, {}, static_cast<slot::ChunkId>(record.later));
