@@ -16,12 +16,16 @@ namespace {
 
 [[noreturn]] void fail(const std::string& what) { throw Failed(what + ": " + std::strerror(errno)); }
 
+void limit_waits(int fd) {
+    const timeval limit{std::chrono::duration_cast<std::chrono::seconds>(kPatience).count(), 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
 UniqueFd connected(const Address& address, const ClientOptions& options) {
     UniqueFd fd(socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!fd) fail("socket");
-    const timeval limit{std::chrono::duration_cast<std::chrono::seconds>(kPatience).count(), 0};
-    setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    limit_waits(fd.get());
     if (options.receive_buffer) {
         setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &options.receive_buffer, sizeof(int));
     }
@@ -35,6 +39,11 @@ UniqueFd connected(const Address& address, const ClientOptions& options) {
 BlockingClient::BlockingClient(const Address& address, const ClientOptions& options)
     : fd_(connected(address, options)) {
     if (!fd_) fail("connect to " + address.text());
+}
+
+BlockingClient::BlockingClient(UniqueFd accepted) : fd_(std::move(accepted)) {
+    if (!fd_) fail("accept");
+    limit_waits(fd_.get());
 }
 
 void BlockingClient::send(std::string_view bytes) {

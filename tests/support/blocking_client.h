@@ -22,6 +22,8 @@ class BlockingClient {
 public:
     // Throws Failed if it cannot connect.
     explicit BlockingClient(const Address& address, const ClientOptions& options = {});
+    // One that a listening socket of the test got.
+    explicit BlockingClient(UniqueFd accepted);
 
     void send(std::string_view bytes);
     void send_urgent(char byte);

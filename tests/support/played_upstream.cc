@@ -1,0 +1,45 @@
+#include "tests/support/played_upstream.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <vector>
+
+#include "tests/support/fake_upstream.h"
+#include "tests/support/wait.h"
+
+namespace tcpd::test {
+
+PlayedUpstream::PlayedUpstream()
+    : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), address_(fresh_loopback()) {
+    const int receive_buffer = 16 * 1024;  // accepted sockets inherit it
+    setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    sockaddr_storage local{};
+    socklen_t length = sizeof local;
+    if (bind(fd_.get(), address_.get(), address_.length()) != 0 || listen(fd_.get(), 64) != 0 ||
+        getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&local), &length) != 0) {
+        throw Failed("could not listen");
+    }
+    address_ = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&local), length);
+}
+
+FramedClient PlayedUpstream::accept() const {
+    pollfd poller{fd_.get(), POLLIN, 0};
+    if (poll(&poller, 1, static_cast<int>(kPatience.count())) != 1) throw Failed("nobody dialled");
+    return FramedClient(UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+}
+
+std::jthread echo_all(const FramedClient& server) {
+    return std::jthread([fd = server.fd()] {
+        std::vector<char> buffer(64 * 1024);
+        for (ssize_t got; (got = recv(fd, buffer.data(), buffer.size(), 0)) > 0;) {
+            for (ssize_t at = 0, sent; at < got; at += sent) {
+                sent = send(fd, buffer.data() + at, static_cast<size_t>(got - at), MSG_NOSIGNAL);
+                if (sent <= 0) return;
+            }
+        }
+        shutdown(fd, SHUT_WR);
+    });
+}
+
+}  // namespace tcpd::test
