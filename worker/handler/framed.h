@@ -106,6 +106,8 @@ private:
     bool end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
                            slot::CloseReason why);
     bool awaits_replies(Connection client) const;
+    // Without a frame being cut: between two, or once the upstream's replies are out.
+    bool may_end(Connection client) const { return !is_reply_open(client) || awaits_replies(client); }
     Connection client_of(Connection c) const { return c.is_dialled() ? connections_.peer_of(c) : c; }
     std::string client_name(Connection c) const;
 

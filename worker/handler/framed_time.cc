@@ -66,15 +66,16 @@ int32_t Framed::ticks_left(Connection c) const {
     if (!session.is_active() && auth_ != 0) {
         left = std::min(left, until(slot::to_tick(c->opened_ns) + auth_, now));
     }
-    const int32_t soonest = is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0;
     if (session.is_active() && heartbeat_ != 0 && is_heard(c)) {
+        const int32_t soonest = is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0;
         const Tick due = c->input_tick + heartbeat_ * (word.pings + 1u);
         left = std::min(left, std::max(soonest, until(due, now)));
     }
     Goodbye goodbye;
     if (find_goodbye(c, word, &goodbye)) {
-        left = std::min(left, std::max(soonest, until(goodbye.at, now)));
+        left = std::min(left, until(goodbye.at, now));
     } else if (word.grace_end != 0 && word.grace_end != kNoEnd && !word.has(slot::kLastWord)) {
+        const int32_t soonest = may_end(c) ? 0 : static_cast<int32_t>(kAgainTicks);
         left = std::min(left, std::max(soonest, until(word.grace_end, now)));
     }
     return left;
@@ -97,15 +98,14 @@ void Framed::on_due(Connection c) {
     if (!session.is_active() && auth_ != 0 && until(slot::to_tick(c->opened_ns) + auth_, now) <= 0) {
         return end_late(c, FrameError::unauthorized, "authentication is late", CloseReason::unauthorized);
     }
-    if (is_reply_open(c)) return;
     Goodbye goodbye;
     if (find_goodbye(c, word, &goodbye)) {
         if (until(goodbye.at, now) <= 0) return say_goodbye(c, session, goodbye);
     } else if (word.grace_end != 0 && word.grace_end != kNoEnd && until(word.grace_end, now) <= 0) {
-        if (!session.word().has(slot::kLastWord)) begin_end(c, {}, CloseReason::drained);
+        if (!word.has(slot::kLastWord) && may_end(c)) begin_end(c, {}, CloseReason::drained);
         return;
     }
-    if (!session.is_active() || heartbeat_ == 0 || !is_heard(c)) return;
+    if (!session.is_active() || heartbeat_ == 0 || !is_heard(c) || is_reply_open(c)) return;
     if (until(c->input_tick + heartbeat_ * (word.pings + 1u), now) > 0) return;
     if (word.pings >= misses_) return connections_.end(c, CloseReason::heartbeat_lost, true);
     send_ping(c, session);
@@ -144,7 +144,11 @@ void Framed::say_goodbye(Connection c, Session session, const Goodbye& goodbye) 
     slot::Journal::Redo changes(connections_.journal());
     session.set_word(changes, word);
     if (c.has(slot::kEndOut)) return changes.commit();
-    connections_.say(changes, c, reply_.goaway(grace_ms, "this server drains: finish, then reconnect"));
+    const std::string_view goaway = reply_.goaway(grace_ms, "this server drains: finish, then reconnect");
+    if (!is_reply_open(c)) return connections_.say(changes, c, goaway);
+    // Where replies follow each other without a pause, its place comes only between two of them.
+    if (!put_off(changes, session, goaway)) return connections_.end(c, CloseReason::shed, true);
+    changes.commit();
 }
 
 void Framed::send_put_off(Connection client) {
