@@ -119,6 +119,28 @@ private:
     std::jthread thread_;
 };
 
+// One after the other without a pause, then a short one.
+class LongReplies {
+public:
+    static Frame nth(unsigned n) { return {kType, payload_of(150'000, n % 8)}; }
+    explicit LongReplies(FramedClient& server)
+        : thread_([this, &server] {
+              std::string bytes;
+              for (unsigned i = 0; i < 8; ++i) bytes += bytes_of({nth(i)});
+              try {
+                  while (!is_over_) server.send(bytes);
+                  server.send_frame(kType + 1, "the last");
+              } catch (const Failed&) {  // seen by who reads
+              }
+          }) {}
+    ~LongReplies() { end(); }
+    void end() { is_over_ = true; }
+
+private:
+    std::atomic<bool> is_over_ = false;
+    std::jthread thread_;
+};
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(framed_proxy)
@@ -204,23 +226,20 @@ BOOST_AUTO_TEST_CASE(long_frames_are_passed_on_as_they_come) {
 
 BOOST_AUTO_TEST_CASE(pongs_between_long_replies_that_follow_each_other) {
     Proxied it;
-    constexpr unsigned kPings = 100;
-    std::atomic<bool> is_done = false;
-    const std::jthread replies([&] {
-        for (unsigned i = 0; !is_done; ++i) it.server.send_frame(kType, payload_of(150'000, i % 8));
-        it.server.send_frame(kType + 1, "the last");
-    });
-    const Sender pings(it.client, kPings,
-                       [](uint64_t i) { return frame_bytes(ControlType::ping, std::to_string(i)); });
-    unsigned reply = 0, answered = 0;
+    constexpr unsigned kPings = 300;
+    LongReplies replies(it.server);
+    unsigned reply = 0, asked = 0, answered = 0;
     for (Frame frame = it.client.receive_frame(); frame.type != kType + 1;
          frame = it.client.receive_frame()) {
         if (frame.type == kType) {
-            BOOST_REQUIRE_EQUAL(frame, (Frame{kType, payload_of(150'000, reply++ % 8)}));
+            BOOST_REQUIRE_EQUAL(frame, LongReplies::nth(reply++));
+            for (int i = 0; i < 3 && asked < kPings; ++i) {
+                it.client.send_frame(ControlType::ping, std::to_string(asked++));
+            }
         } else {
             BOOST_REQUIRE_EQUAL(frame, pong(std::to_string(answered++)));
         }
-        if (answered == kPings || reply == 10'000) is_done = true;
+        if (answered == kPings || reply == 2000) replies.end();
     }
     BOOST_CHECK_EQUAL(answered, kPings);
     BOOST_TEST_MESSAGE(reply << " replies");
@@ -339,6 +358,7 @@ BOOST_AUTO_TEST_CASE(a_streamed_reply_that_is_cut) {
     BOOST_CHECK(other.client.receive(90'000) == std::string(90'000, 'x'));
     other.server.send(std::string(90'000, 'x'));
     BOOST_CHECK(other.client.wait_end() != Ending::timed_out);
+    other.client.close();
     other.wait_closed("upstream_malformed");
 }
 
@@ -424,6 +444,31 @@ BOOST_AUTO_TEST_CASE(a_drain) {
     it.client.expect_end();
     it.client.close();
     it.bystander.close();
+    BOOST_CHECK_EQUAL(it.daemon.wait_exit(), 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_drain_while_long_replies_follow_each_other) {
+    Proxied it("", {}, "drain: {stop: 4s, spread: false}\n");
+    LongReplies replies(it.server);
+    unsigned reply = 0;
+    BOOST_REQUIRE_EQUAL(it.client.receive_frame(), LongReplies::nth(reply++));
+    it.daemon.send(SIGTERM);
+    Frame frame = it.client.receive_frame();
+    for (; frame.type == kType; frame = it.client.receive_frame()) {
+        BOOST_REQUIRE_EQUAL(frame, LongReplies::nth(reply++));
+    }
+    BOOST_CHECK(frame.is(ControlType::goaway));
+    BOOST_TEST_MESSAGE(reply << " replies before it");
+    replies.end();
+    for (frame = it.client.receive_frame(); frame.type == kType; frame = it.client.receive_frame()) {
+        BOOST_REQUIRE_EQUAL(frame, LongReplies::nth(reply++));
+    }
+    BOOST_CHECK_EQUAL(frame.payload, "the last");
+    it.client.send_frame(ControlType::close);
+    it.server.expect_end();
+    it.server.close();
+    it.client.expect_end();
+    for (auto* end : {&it.client, &it.bystander}) end->close();
     BOOST_CHECK_EQUAL(it.daemon.wait_exit(), 0);
 }
 
