@@ -242,6 +242,8 @@ void Connections::on_deadline(int fd) {
     if (why == CloseReason::upstream_timeout) return handler->on_dial_failed(c, ETIMEDOUT);
     if (why == CloseReason::local_fault) return handler->on_accepted(c);
     if (why == CloseReason::none) return on_handler_due(c);
+    // Its server keeps its end open, and has had its time for the replies.
+    if (why == CloseReason::half_closed && handler->say_last_word(c)) return;
     end(c, why, why == CloseReason::slow_reader || why == CloseReason::closing_timeout);
 }
 
