@@ -330,6 +330,25 @@ BOOST_AUTO_TEST_CASE(replies_in_flight_come_before_the_end) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(an_upstream_that_stays_after_the_last_reply) {
+    Proxied it(", timeouts: {half_close: 300ms}");
+    Ends second = it.another();
+    it.client.send(frame_bytes(kType, "request") + frame_bytes(ControlType::close) + "behind it");
+    second.client.send(frame_bytes(kType, "request") + "GET / HTTP/1.1\r\n\r\n");
+    for (auto* server : {&it.server, &second.server}) {
+        BOOST_CHECK_EQUAL(server->receive_frame().payload, "request");
+        server->expect_end();
+        server->send_frame(kType, "reply");
+    }
+    for (auto* client : {&it.client, &second.client}) {
+        BOOST_CHECK_EQUAL(client->receive_frame(), (Frame{kType, "reply"}));
+    }
+    it.client.expect_end();
+    second.client.expect_last_error(FrameError::malformed);
+    for (auto* client : {&it.client, &second.client}) client->close();
+    for (const char* reason : {"goodbye", "malformed"}) it.wait_closed(reason);
+}
+
 BOOST_AUTO_TEST_CASE(a_malformed_reply) {
     Proxied it;
     it.client.send_frame(kType, "request");
