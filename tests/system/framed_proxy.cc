@@ -1,98 +1,24 @@
-// Frames that go on to an upstream: whole ones only, what tcpd answers itself and where between them, and
-// that replies in flight come before any end. The test plays the upstream.
-
-#include <sys/socket.h>
+// Frames that go on to an upstream that the test plays: whole ones only, what tcpd answers itself and where
+// between them, and who is held back by whom.
 
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <functional>
 #include <thread>
 
-#include "tests/support/fake_upstream.h"
-#include "tests/support/framed_client.h"
-#include "tests/support/played_upstream.h"
-#include "tests/support/test_daemon.h"
+#include "tests/support/proxied_frames.h"
 
 using namespace tcpd;
 using namespace tcpd::test;
 using worker::ControlType;
-using worker::FrameError;
 
 namespace {
 
-constexpr uint32_t kType = 0x0102;
 constexpr size_t kGathered = 64 * 1024 - worker::kTcpdHeaderBytes;  // the longest that is not passed on
 constexpr size_t kLong = 1 << 20;
-constexpr const char* kToken = "alpha-token-15b";
-constexpr const char* kTokens = "alice:f5f75126e9a5b7e4912a7a5cbd2e2b258366266967b4f6f56e8587be5612197a\n";
 // Little is taken by the kernel: what is not read waits in the daemon.
 constexpr ClientOptions kSlow{.receive_buffer = 16 * 1024, .segment = 1460};
 constexpr const char* kNarrow = ", limits: {output_high: 16KiB, output_low: 4KiB}";
-
-std::string config(const std::string& upstream, const std::string& keys, const std::string& more = "",
-                   const std::string& framing = "tcpd") {
-    return "workers: 1\n" + more + "listeners: {it: {listen: 127.0.0.1:0, framing: " + framing +
-           ", handler: {proxy: back}" + keys + "}}\nupstreams: {back: {servers: ['" + upstream + "']}}\n";
-}
-
-// A client, and what its frames go to.
-struct Ends {
-    FramedClient client, server;
-};
-
-struct Proxied {
-    PlayedUpstream upstream;
-    TestDaemon daemon;
-    Address address;
-    FramedClient client, server, bystander, server_of_bystander;
-
-    explicit Proxied(const std::string& keys = "", const ClientOptions& options = {},
-                     const std::string& more = "", const std::string& framing = "tcpd")
-        : daemon(config(upstream.text(), keys, more, framing)),
-          address(daemon.address("it")),
-          client(address, options),
-          server(upstream.accept()),
-          bystander(address),
-          server_of_bystander(upstream.accept()) {}
-    Ends another() const {
-        FramedClient one(address);
-        return {std::move(one), upstream.accept()};
-    }
-    // The one worker has handled whatever was sent before.
-    void settle() {
-        bystander.send_frame(ControlType::ping, "settled?");
-        BOOST_REQUIRE(bystander.receive_frame().is(ControlType::pong));
-    }
-    void wait_closed(const std::string& reason, uint64_t count = 1) const {
-        wait_for("the count of " + reason, [&] { return daemon.count("it", "closed " + reason) == count; });
-    }
-    void change_hands() {
-        daemon.wait_complete(1);
-        daemon.kill_worker(0);
-        BOOST_REQUIRE_EQUAL(daemon.verb("reload").exit, 0);
-        daemon.kill_worker(0);
-    }
-};
-
-std::vector<Frame> frames(unsigned count, unsigned seed = 0) {
-    std::vector<Frame> list;
-    for (unsigned i = 0; i < count; ++i)
-        list.push_back({kType + i % 5, payload_of((i + seed) * 31 % 700, i)});
-    return list;
-}
-
-void check_same(FramedClient& from, const std::vector<Frame>& expected) {
-    for (const Frame& frame : expected) BOOST_REQUIRE_EQUAL(from.receive_frame(), frame);
-}
-
-Frame pong(const std::string& payload) { return {type_of(ControlType::pong), payload}; }
-
-// Orderly or not.
-bool ends_without_a_byte(const FramedClient& client) {
-    char byte;
-    const ssize_t got = recv(client.fd(), &byte, 1, 0);
-    return got == 0 || (got < 0 && errno != EAGAIN);
-}
 
 // Sends from a thread of its own, and says how far it came.
 class Sender {
@@ -116,28 +42,6 @@ public:
 
 private:
     std::atomic<uint64_t> sent_{0};
-    std::jthread thread_;
-};
-
-// One after the other without a pause, then a short one.
-class LongReplies {
-public:
-    static Frame nth(unsigned n) { return {kType, payload_of(150'000, n % 8)}; }
-    explicit LongReplies(FramedClient& server)
-        : thread_([this, &server] {
-              std::string bytes;
-              for (unsigned i = 0; i < 8; ++i) bytes += bytes_of({nth(i)});
-              try {
-                  while (!is_over_) server.send(bytes);
-                  server.send_frame(kType + 1, "the last");
-              } catch (const Failed&) {  // seen by who reads
-              }
-          }) {}
-    ~LongReplies() { end(); }
-    void end() { is_over_ = true; }
-
-private:
-    std::atomic<bool> is_over_ = false;
     std::jthread thread_;
 };
 
@@ -293,114 +197,6 @@ BOOST_AUTO_TEST_CASE(pings_for_ever_from_a_client_that_does_not_read) {
     BOOST_CHECK(!it.server.has_input());
 }
 
-// What ends a client's requests: CLOSE, or bytes that are no frame.
-void check_replies_come_before_the_end(bool is_goodbye, bool changes_hands, bool is_streamed) {
-    Proxied it;
-    const std::vector<Frame> requests = frames(200);
-    std::vector<Frame> replies = frames(200, 3);
-    if (is_streamed) replies[0].payload = payload_of(200'000);
-    const std::string bytes = bytes_of(replies);
-    it.client.send(bytes_of(requests));
-    check_same(it.server, requests);
-    // All that is whole, or streams, comes before the rest is there.
-    const size_t early = is_streamed ? 150'000 : bytes.size() / 2, seen = early - 1000;
-    it.server.send(bytes.substr(0, early));
-    BOOST_CHECK(it.client.receive(seen) == bytes.substr(0, seen));
-    it.client.send(is_goodbye ? frame_bytes(ControlType::close) : "GET / HTTP/1.1\r\n\r\n");
-    it.client.send(bytes_of(frames(500)));
-    it.server.expect_end();
-    if (changes_hands) it.change_hands();
-    const std::jthread rest([&] {
-        it.server.send(std::string_view(bytes).substr(early));
-        it.server.close();
-    });
-    BOOST_CHECK(it.client.receive(bytes.size() - seen) == bytes.substr(seen));
-    is_goodbye ? it.client.expect_end() : (void)it.client.expect_last_error(FrameError::malformed);
-    it.client.close();
-    it.wait_closed(is_goodbye ? "goodbye" : "malformed");
-    it.daemon.check_nothing_lost();
-}
-
-BOOST_AUTO_TEST_CASE(replies_in_flight_come_before_the_end) {
-    for (const bool is_goodbye : {true, false}) {
-        for (const bool changes_hands : {false, true}) {
-            check_replies_come_before_the_end(is_goodbye, changes_hands, false);
-            check_replies_come_before_the_end(is_goodbye, changes_hands, true);
-        }
-    }
-}
-
-BOOST_AUTO_TEST_CASE(an_upstream_that_stays_after_the_last_reply) {
-    Proxied it(", timeouts: {half_close: 300ms}");
-    Ends second = it.another();
-    it.client.send(frame_bytes(kType, "request") + frame_bytes(ControlType::close) + "behind it");
-    second.client.send(frame_bytes(kType, "request") + "GET / HTTP/1.1\r\n\r\n");
-    for (auto* server : {&it.server, &second.server}) {
-        BOOST_CHECK_EQUAL(server->receive_frame().payload, "request");
-        server->expect_end();
-        server->send_frame(kType, "reply");
-    }
-    for (auto* client : {&it.client, &second.client}) {
-        BOOST_CHECK_EQUAL(client->receive_frame(), (Frame{kType, "reply"}));
-    }
-    it.client.expect_end();
-    second.client.expect_last_error(FrameError::malformed);
-    for (auto* client : {&it.client, &second.client}) client->close();
-    for (const char* reason : {"goodbye", "malformed"}) it.wait_closed(reason);
-}
-
-BOOST_AUTO_TEST_CASE(a_malformed_reply) {
-    Proxied it;
-    it.client.send_frame(kType, "request");
-    it.server.send(frame_bytes(kType, "reply") + "+OK not a frame");
-    BOOST_CHECK_EQUAL(it.client.receive_frame(), (Frame{kType, "reply"}));
-    it.client.expect_last_error(FrameError::failed);
-    it.client.close();
-    it.wait_closed("upstream_malformed");
-}
-
-// No ERROR, and no PONG, has a place inside a frame.
-BOOST_AUTO_TEST_CASE(a_streamed_reply_that_is_cut) {
-    Proxied it;
-    const std::string part = header_bytes(kType, 200'000) + payload_of(100'000);
-    for (const bool is_reset : {false, true}) {
-        Ends ends = it.another();
-        ends.server.send(part);
-        BOOST_CHECK(ends.client.receive(part.size()) == part);
-        ends.client.send_frame(ControlType::ping);
-        it.settle();
-        is_reset ? ends.server.reset() : ends.server.close();
-        BOOST_CHECK(ends_without_a_byte(ends.client));
-    }
-    Proxied other("", {}, "framings: {nul: {delimiter: '00', max_frame: 100KiB}}\n", "nul");
-    other.server.send(std::string(90'000, 'x'));
-    BOOST_CHECK(other.client.receive(90'000) == std::string(90'000, 'x'));
-    other.server.send(std::string(90'000, 'x'));
-    BOOST_CHECK(other.client.wait_end() != Ending::timed_out);
-    other.client.close();
-    other.wait_closed("upstream_malformed");
-}
-
-BOOST_AUTO_TEST_CASE(nobody_listens) {
-    const RefusingPort refusing;
-    const TestDaemon daemon(config(refusing.text(), ""));
-    FramedClient silent(daemon.address("it"));
-    silent.expect_last_error(FrameError::unavailable);
-    FramedClient client(daemon.address("it"));
-    client.send(bytes_of(frames(100)));
-    client.expect_last_error(FrameError::unavailable);
-    const TestDaemon other(
-        config(refusing.text(), "", "framings: {dns: {length: {offset: 0, size: 2}}}\n", "dns"));
-    BlockingClient resolver(other.address("it"));
-    BOOST_CHECK(resolver.wait_end() != Ending::timed_out);
-    silent.close();
-    client.close();
-    for (const auto* one : {&daemon, &other}) {
-        const uint64_t expected = one == &daemon ? 2 : 1;
-        wait_for("the count", [&] { return one->count("it", "closed upstream_refused") == expected; });
-    }
-}
-
 BOOST_AUTO_TEST_CASE(control_frames_of_the_upstream) {
     Proxied it;
     it.server.send(frame_bytes(ControlType::ping, "there?") + frame_bytes(ControlType::pong, "unasked"));
@@ -421,74 +217,6 @@ BOOST_AUTO_TEST_CASE(control_frames_of_the_upstream) {
     BOOST_CHECK(it.server.receive(request.size() - 100'000) == request.substr(100'000));
     BOOST_CHECK_EQUAL(it.server.receive_frame(), pong("still?"));
     BOOST_CHECK(!it.client.has_input());
-}
-
-BOOST_AUTO_TEST_CASE(nothing_goes_on_before_authentication) {
-    const TempDir folder;
-    const PlayedUpstream upstream;
-    const TestDaemon daemon(config(
-        upstream.text(), ", auth: {methods: [token], tokens: " + folder.write("tokens", kTokens) + "}"));
-    FramedClient refused(daemon.address("it"));
-    FramedClient server_of_refused = upstream.accept();
-    refused.send(bytes_of(frames(10)));
-    refused.expect_last_error(FrameError::unauthorized);
-    BOOST_CHECK(ends_without_a_byte(server_of_refused));
-
-    FramedClient client(daemon.address("it"));
-    FramedClient server = upstream.accept();
-    const std::string auth = frame_bytes(ControlType::auth, credential(kToken));
-    client.send(auth.substr(0, 20));
-    const std::vector<Frame> behind = frames(50);
-    client.send(auth.substr(20) + bytes_of(behind));
-    BOOST_CHECK(client.receive_frame().is(ControlType::auth_ok));
-    check_same(server, behind);
-    server.send_frame(kType, "reply");
-    BOOST_CHECK_EQUAL(client.receive_frame(), (Frame{kType, "reply"}));
-}
-
-BOOST_AUTO_TEST_CASE(a_drain) {
-    Proxied it("", {}, "drain: {stop: 3s, spread: false}\n");
-    it.client.send_frame(kType, "before");
-    BOOST_CHECK_EQUAL(it.server.receive_frame(), (Frame{kType, "before"}));
-    it.daemon.send(SIGTERM);
-    BOOST_CHECK_GT(it.client.expect_goaway(), 1000U);
-    it.server.send_frame(kType, "before");
-    BOOST_CHECK_EQUAL(it.client.receive_frame(), (Frame{kType, "before"}));
-    it.client.send(bytes_of(frames(20)));
-    check_same(it.server, frames(20));
-    it.server.expect_end();  // the grace is over
-    it.server.send(bytes_of(frames(20, 5)));
-    it.server.close();
-    check_same(it.client, frames(20, 5));
-    it.client.expect_end();
-    it.client.close();
-    it.bystander.close();
-    BOOST_CHECK_EQUAL(it.daemon.wait_exit(), 0);
-}
-
-BOOST_AUTO_TEST_CASE(a_drain_while_long_replies_follow_each_other) {
-    Proxied it("", {}, "drain: {stop: 4s, spread: false}\n");
-    LongReplies replies(it.server);
-    unsigned reply = 0;
-    BOOST_REQUIRE_EQUAL(it.client.receive_frame(), LongReplies::nth(reply++));
-    it.daemon.send(SIGTERM);
-    Frame frame = it.client.receive_frame();
-    for (; frame.type == kType; frame = it.client.receive_frame()) {
-        BOOST_REQUIRE_EQUAL(frame, LongReplies::nth(reply++));
-    }
-    BOOST_CHECK(frame.is(ControlType::goaway));
-    BOOST_TEST_MESSAGE(reply << " replies before it");
-    replies.end();
-    for (frame = it.client.receive_frame(); frame.type == kType; frame = it.client.receive_frame()) {
-        BOOST_REQUIRE_EQUAL(frame, LongReplies::nth(reply++));
-    }
-    BOOST_CHECK_EQUAL(frame.payload, "the last");
-    it.client.send_frame(ControlType::close);
-    it.server.expect_end();
-    it.server.close();
-    it.client.expect_end();
-    for (auto* end : {&it.client, &it.bystander}) end->close();
-    BOOST_CHECK_EQUAL(it.daemon.wait_exit(), 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
