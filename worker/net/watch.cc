@@ -202,7 +202,7 @@ int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
                              CloseReason::half_closed);
         }
     }
-    if (!c.is_dialled()) {
+    if (!c.is_dialled() && !closes) {
         DrainTime drain = drain_of(c);
         if (rules.handler->says_goodbye()) drain.spread = false;
         nearest.consider_drain(c->id, drain);

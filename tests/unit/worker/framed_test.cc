@@ -288,7 +288,7 @@ BOOST_FIXTURE_TEST_CASE(an_identity_in_quarantine_is_refused, AuthFixture) {
     for (int i = 0; i < 3; ++i) connections.quarantine().note(key, connections.now());
     const Ends e = client();
     asks(e, control(ControlType::auth, "\x01secret"), error(FrameError::unavailable, "refused for a while"));
-    pass(10min);
+    pass(11min);
     const Ends later = client();
     asks(later, control(ControlType::auth, "\x01secret"),
          control(ControlType::auth_ok, std::string(16, ' ')));
