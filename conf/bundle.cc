@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "conf/source.h"
+#include "daemon/base/process.h"
 
 namespace tcpd::conf {
 
@@ -19,7 +20,6 @@ namespace {
 constexpr std::string_view kMagic = "tcpdconf";
 constexpr uint32_t kVersion = 1;
 constexpr size_t kMaxBundleBytes = 256 * 1024 * 1024;
-constexpr unsigned kNoExecSeal = 8;  // MFD_NOEXEC_SEAL, of Linux 6.3
 
 class Writer {
 public:
@@ -118,14 +118,6 @@ Result<Snapshot> unpacked(std::string_view bytes) {
     return snapshot;
 }
 
-// An older kernel does not know the flag and says EINVAL.
-UniqueFd open_memfd() {
-    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-    UniqueFd fd(::memfd_create("tcpd config", flags | kNoExecSeal));
-    if (!fd && errno == EINVAL) fd.reset(::memfd_create("tcpd config", flags));
-    return fd;
-}
-
 Result<void> write_all(int fd, std::string_view bytes) {
     while (!bytes.empty()) {
         const ssize_t written = ::write(fd, bytes.data(), bytes.size());
@@ -158,7 +150,7 @@ Result<UniqueFd> make_bundle(const Snapshot& snapshot) {
                      .doing = "make",
                      .on = "the config bundle",
                      .reason = "all files together are larger than 256MiB"};
-    UniqueFd fd = open_memfd();
+    UniqueFd fd = make_memfd("tcpd config");
     if (!fd) return system_error(errno, "create", "the config bundle");
     if (Result<void> written = write_all(fd.get(), bytes); !written) return written.error();
     const int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;

@@ -31,6 +31,12 @@ const Framing* find_built_in_framing(std::string_view name) {
     return nullptr;
 }
 
+const Framing* find_framing(std::string_view name, std::span<const Framing> declared) {
+    for (const Framing& framing : declared)
+        if (framing.name == name) return &framing;
+    return find_built_in_framing(name);
+}
+
 unsigned Config::worker_count() const { return workers.value_or(std::min(usable_cpus(), kMaxWorkers)); }
 
 }  // namespace tcpd::conf

@@ -89,7 +89,8 @@ struct Framing {
 
 // raw, line and tcpd: names that can't be declared.
 std::span<const Framing> built_in_framings();
-const Framing* find_built_in_framing(std::string_view name);  // nullptr: it is none
+const Framing* find_built_in_framing(std::string_view name);                            // nullptr: it is none
+const Framing* find_framing(std::string_view name, std::span<const Framing> declared);  // one of those, too
 
 struct ListenerTimeouts {
     Duration auth = 5s;  // where authentication is required

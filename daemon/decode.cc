@@ -182,15 +182,6 @@ std::string describe_break(const conf::Framing& config, std::string_view bytes, 
                        wanted(config, fit.last.fault, at), "", worker::describe_first_bytes(rest));
 }
 
-const conf::Framing* find_framing(const std::string& name, const std::optional<CheckedConfig>& config) {
-    if (const conf::Framing* built_in = conf::find_built_in_framing(name)) return built_in;
-    if (!config) return nullptr;
-    for (const conf::Framing& framing : config->config.framings) {
-        if (framing.name == name) return &framing;
-    }
-    return nullptr;
-}
-
 int report_unknown(const Command& command, const std::vector<conf::Framing>& declared) {
     std::vector<std::string_view> names;
     for (const conf::Framing& framing : conf::built_in_framings()) names.push_back(framing.name);
@@ -236,7 +227,9 @@ int decode(const Command& command) {
         config = read_config(command);
         if (!config) return kExitConfig;
     }
-    const conf::Framing* framing = find_framing(command.framing, config);
+    const std::vector<conf::Framing> none;
+    const conf::Framing* framing =
+        conf::find_framing(command.framing, config ? config->config.framings : none);
     if (framing == nullptr) return report_unknown(command, config->config.framings);
     std::string bytes;
     if (!read_input(bytes)) return kExitSystem;

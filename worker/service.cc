@@ -31,15 +31,6 @@ constexpr int kMostRounds = 64;  // in our own epoll set before libev has its tu
 constexpr double kTickSeconds = 0.05;
 constexpr uint32_t kSweepStep = 2048;
 
-// Without the listener's own max_frame.
-uint64_t most_of_framing(const conf::Config& config, const conf::Listener& listener) {
-    for (const conf::Framing& declared : config.framings) {
-        if (declared.name == listener.framing.name) return declared.max_frame_bytes;
-    }
-    const conf::Framing* built_in = conf::find_built_in_framing(listener.framing.name);
-    return built_in != nullptr ? built_in->max_frame_bytes : 0;
-}
-
 }  // namespace
 
 Service::Service(Image& image)
@@ -68,7 +59,8 @@ std::unique_ptr<Handler> Service::make_handler(const conf::Listener& listener, c
         proxy = std::make_unique<Proxy>(connections_, dialer_, config.upstreams[handler.upstream]);
     }
     if (listener.framing.kind != conf::FramingKind::raw) {
-        const uint64_t most = std::max(listener.framing.max_frame_bytes, most_of_framing(config, listener));
+        const conf::Framing& declared = *conf::find_framing(listener.framing.name, config.framings);
+        const uint64_t most = std::max(listener.framing.max_frame_bytes, declared.max_frame_bytes);
         return std::make_unique<Framed>(connections_, listener, std::move(proxy), most);
     }
     if (proxy) return proxy;

@@ -23,13 +23,6 @@ std::string unknown_framing(const std::string& name, const std::vector<Framing>&
         quoted(name));
 }
 
-const Framing* find_framing(const std::string& name, const std::vector<Framing>& declared) {
-    if (const Framing* built_in = find_built_in_framing(name)) return built_in;
-    for (const Framing& framing : declared)
-        if (framing.name == name) return &framing;
-    return nullptr;
-}
-
 // False: what follows from its framing can't be told.
 bool resolve_framing(Draft& draft, const NameUse& use, bool is_whole) {
     const Framing* framing = find_framing(use.name, draft.config.framings);

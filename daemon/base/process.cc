@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <pwd.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -212,6 +213,14 @@ Result<uint64_t> raise_descriptor_limit(uint64_t most) {
         return system_error(errno, "set the descriptor limit to", std::to_string(limit.rlim_cur));
     }
     return limit.rlim_cur;
+}
+
+UniqueFd make_memfd(const std::string& name) {
+    constexpr unsigned kNoExecSeal = 0x0008U;  // older headers have no name for it
+    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    UniqueFd fd(::memfd_create(name.c_str(), flags | kNoExecSeal));
+    if (!fd && errno == EINVAL) fd.reset(::memfd_create(name.c_str(), flags));
+    return fd;
 }
 
 unsigned usable_cpus() {

@@ -1,7 +1,7 @@
 #pragma once
 
 // What a process is to the kernel: title, user, limits, signals. Every process.
-// Source: prctl(2), setresuid(2), setgroups(2), getrlimit(2), capabilities(7).
+// Source: prctl(2), setresuid(2), setgroups(2), getrlimit(2), capabilities(7), memfd_create(2).
 
 #include <sys/types.h>
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/base/error.h"
+#include "daemon/base/unique_fd.h"
 
 namespace tcpd {
 
@@ -39,6 +40,10 @@ bool has_capability(int capability);
 
 // Raises the soft limit to the hard one, at most `most`; returns what is in force.
 Result<uint64_t> raise_descriptor_limit(uint64_t most = 1'048'576);
+
+// Memory that may be sealed, closed on exec and never to be executed (MFD_NOEXEC_SEAL, since Linux 6.3); sets
+// errno where it has none.
+UniqueFd make_memfd(const std::string& name);
 
 // CPUs that this process may use: affinity, and the cgroup's quota rounded up; at least 1.
 unsigned usable_cpus();

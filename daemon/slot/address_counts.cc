@@ -1,7 +1,6 @@
 #include "daemon/slot/address_counts.h"
 
 #include <fcntl.h>
-#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -12,23 +11,17 @@
 #include <cstring>
 #include <utility>
 
+#include "daemon/base/process.h"
+
 namespace tcpd::slot {
 
 namespace {
 
-constexpr unsigned kNoExecSeal = 0x0008U;  // MFD_NOEXEC_SEAL, since Linux 6.3
 constexpr char kAddressMagic[8] = {'T', 'C', 'P', 'D', 'A', 'D', 'D', 'R'};
 constexpr uint32_t kLeastLog2 = 8;  // a page
 constexpr uint32_t kMostLog2 = 24;
 // A table is at most half full, where a run of so many has a probability below 10^-40.
 constexpr uint64_t kMostProbes = 512;
-
-UniqueFd open_memfd() {
-    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-    UniqueFd fd(::memfd_create("tcpd-addresses", flags | kNoExecSeal));
-    if (!fd && errno == EINVAL) fd.reset(::memfd_create("tcpd-addresses", flags));
-    return fd;
-}
 
 uint32_t log2_for(uint64_t entries) {
     const auto bits = static_cast<uint32_t>(std::bit_width(std::max<uint64_t>(entries, 1) - 1));
@@ -53,7 +46,7 @@ uint64_t AddressCounts::bytes_for(uint32_t log2_most) {
 }
 
 Result<UniqueFd> AddressCounts::create(uint32_t most) {
-    UniqueFd fd = open_memfd();
+    UniqueFd fd = make_memfd("tcpd-addresses");
     if (!fd) return system_error(errno, "create the counts of addresses");
     Head head{};
     std::memcpy(head.magic, kAddressMagic, sizeof head.magic);
@@ -109,7 +102,6 @@ AddressCounts::~AddressCounts() {
     if (base_ != nullptr) ::munmap(base_, bytes_);
 }
 
-// An IPv4 address is one address in whatever form it comes: a socket for both families has them mapped.
 uint64_t AddressCounts::key_of_name(uint32_t listener, std::string_view name) const {
     uint64_t hash = sip_hash(key_, listener, name.size(), ~uint64_t{0});  // as no address is hashed
     for (; !name.empty(); name.remove_prefix(std::min<size_t>(name.size(), 8))) {
@@ -120,6 +112,7 @@ uint64_t AddressCounts::key_of_name(uint32_t listener, std::string_view name) co
     return hash == 0 ? 1 : hash;
 }
 
+// An IPv4 address is one address in whatever form it comes: a socket for both families has them mapped.
 uint64_t AddressCounts::key_of(uint32_t listener, uint8_t family, const uint8_t* address) const {
     constexpr uint64_t kMapped = 0xFFFF;
     uint64_t high = 0, low = 0;

@@ -21,7 +21,7 @@ enum class MessageType : uint32_t {
     birth = 1,     // the first one, waiting in the socket when the image starts: Birth and its sockets follow
     drain,         // MasterControl says until when
     stop,          // close what is left and exit; MasterControl::word is (0,0) already
-    pause_accept,  // accept no more for now (TCP is unsteered besides)
+    pause_accept,  // accept no more until resume_accept (TCP is unsteered besides)
     resume_accept,
     replace_log,      // with a descriptor: put it in the place of the log's
     retire_if_empty,  // exit if no connection is open; MasterControl::word is (0,0) already then answered by

@@ -71,7 +71,7 @@ struct MasterControl {
     std::atomic<uint64_t> drain_begin_ns;  // monotonic; stored last of the three. 0: no drain
     std::atomic<uint64_t> drain_end_ns;    // 0 with drain_begin_ns set: no limit
     std::atomic<uint32_t> drain_spread;
-    std::atomic<uint32_t> accept_paused;  // 1: this slot accepts nothing for now (it lost its standby)
+    std::atomic<uint32_t> accept_paused;  // 1: this slot accepts nothing (it lost its standby) until it is 0
     // Tables beside the one in service that hold, or may hold, copies of the connections: of an attempt that
     // was begun, of an image that went out of service. Counted up before the word is, down once the table is
     // gone. Not 0: a close alone does not end a connection, nor its registration.

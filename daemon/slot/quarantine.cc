@@ -9,27 +9,30 @@ Tick age_of(uint64_t word, Tick now) { return now - static_cast<Tick>(word); }
 
 }  // namespace
 
-bool Quarantine::note(uint64_t key, Tick now) {
-    words_[0].fetch_add(1, std::memory_order_relaxed);
-    uint32_t at = kEntries;
+// Its own, else a free one, else that of the oldest note.
+uint32_t Quarantine::place_of(uint64_t key, Tick now) const {
+    uint32_t best = 0;
+    uint64_t best_rank = 0;
     for (uint32_t i = 0; i < kEntries; ++i) {
         const uint64_t found = entry(i).key.load();
-        if (found == key) {
-            at = i;
-            break;
-        }
-        if (at == kEntries ||
-            (entry(at).key.load() != 0 &&
-             (found == 0 || age_of(entry(i).word.load(), now) > age_of(entry(at).word.load(), now)))) {
-            at = i;
-        }
+        if (found == key) return i;
+        constexpr uint64_t kFree = uint64_t{1} << 32;
+        const uint64_t rank = found == 0 ? kFree : age_of(entry(i).word.load(), now);
+        if (rank <= best_rank) continue;
+        best = i;
+        best_rank = rank;
     }
-    const bool is_known = entry(at).key.load() == key;
-    const uint64_t word = entry(at).word.load();
-    const bool is_recent = is_known && age_of(word, now) < kWindow;
+    return best;
+}
+
+bool Quarantine::note(uint64_t key, Tick now) {
+    words_[0].fetch_add(1, std::memory_order_relaxed);
+    const Entry at = entry(place_of(key, now));
+    const uint64_t word = at.word.load();
+    const bool is_recent = at.key.load() == key && age_of(word, now) < kWindow;
     const uint32_t count = is_recent ? count_of(word) + 1 : 1;
-    entry(at).word.store(uint64_t{count} << 32 | now);
-    entry(at).key.store(key);
+    at.word.store(uint64_t{count} << 32 | now);
+    at.key.store(key);
     return count >= kMost;
 }
 

@@ -32,6 +32,7 @@ private:
         std::atomic<uint64_t>& word;  // count << 32 | tick of the last
     };
     Entry entry(uint32_t i) const { return {words_[1 + 2 * i], words_[2 + 2 * i]}; }
+    uint32_t place_of(uint64_t key, Tick now) const;
     bool look_up(uint64_t key, Tick now) const;
     std::atomic<uint64_t>* words_;  // how many were noted; then the entries
 };

@@ -1,29 +1,19 @@
 #include "daemon/slot/shared_counts.h"
 
 #include <fcntl.h>
-#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 
+#include "daemon/base/process.h"
+
 namespace tcpd::slot {
 
-namespace {
-
-constexpr unsigned kNoExecSeal = 0x0008U;  // MFD_NOEXEC_SEAL, since Linux 6.3
-
-UniqueFd open_memfd() {
-    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-    UniqueFd fd(::memfd_create("tcpd-counts", flags | kNoExecSeal));
-    if (!fd && errno == EINVAL) fd.reset(::memfd_create("tcpd-counts", flags));
-    return fd;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Result<UniqueFd> SharedCounts::create() {
-    UniqueFd fd = open_memfd();
+    UniqueFd fd = make_memfd("tcpd-counts");
     if (!fd) return system_error(errno, "create the shared counts");
     if (::ftruncate(fd.get(), kBytes) != 0) return system_error(errno, "size the shared counts");
     if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)

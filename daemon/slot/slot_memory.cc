@@ -10,11 +10,9 @@
 #include <cstring>
 #include <utility>
 
-namespace tcpd::slot {
+#include "daemon/base/process.h"
 
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U
-#endif
+namespace tcpd::slot {
 
 namespace {
 
@@ -105,11 +103,9 @@ void protect_guards(char* base, const Header& h) {
 
 Result<UniqueFd> SlotMemory::create(const SlotSizes& sizes) {
     const std::string name = fmt::format("tcpd-slot-{}", sizes.slot_number);
-    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-    int fd = memfd_create(name.c_str(), flags | MFD_NOEXEC_SEAL);
-    if (fd < 0 && errno == EINVAL) fd = memfd_create(name.c_str(), flags);  // before Linux 6.3
-    if (fd < 0) return system_error(errno, "make the memory of slot", std::to_string(sizes.slot_number));
-    UniqueFd memory(fd);
+    UniqueFd memory = make_memfd(name);
+    if (!memory) return system_error(errno, "make the memory of slot", std::to_string(sizes.slot_number));
+    const int fd = memory.get();
     const Header header = plan(sizes);
     if (ftruncate(fd, static_cast<off_t>(header.slot_bytes)) != 0) {
         return system_error(errno, "size the memory of slot", std::to_string(sizes.slot_number));

@@ -1,6 +1,8 @@
 // Frames by their types: handlers discard and routes, and listeners whose framing is not tcpd's own.
 
+#include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
+#include <vector>
 
 #include "tests/support/framed_client.h"
 #include "tests/support/process_view.h"
@@ -235,6 +237,38 @@ BOOST_AUTO_TEST_CASE(routes_by_the_types_of_a_declared_framing) {
     BOOST_CHECK_EQUAL(client.receive_all(), "");
     client.close();
     wait_for("the count", [&] { return daemon.count("it", "closed no_route") == 1; });
+}
+
+// -- limits
+
+BOOST_AUTO_TEST_CASE(a_rate_of_messages) {
+    TestDaemon daemon(
+        "workers: 1\nlisteners: {it: {listen: 127.0.0.1:0, framing: tcpd, handler: echo, limits: "
+        "{message_rate: "
+        "2/m}}}\n");
+    FramedClient client(daemon.address("it"));
+    BOOST_CHECK(client.is_served());
+    BOOST_CHECK(client.is_served());
+    client.send_frame(kEchoed);
+    client.expect_error(FrameError::too_many);
+    client.send_frame(ControlType::ping);
+    BOOST_CHECK(client.receive_frame().is(ControlType::pong));
+}
+
+// Each of them is told, or may go on; whoever is whole is served.
+BOOST_DATA_TEST_CASE(a_budget_of_memory, boost::unit_test::data::make({"worker", "total"}), scope) {
+    TestDaemon daemon("workers: 1\nmemory: {" + std::string(scope) +
+                      ": 1MiB}\nlisteners: {it: {listen: 127.0.0.1:0, framing: tcpd, handler: echo}}\n");
+    const std::string message = frame_bytes(kEchoed, payload_of(1000));
+    std::vector<FramedClient> halves;
+    for (int i = 0; i < 400; ++i) {
+        halves.emplace_back(daemon.address("it"));
+        halves.back().send(message.substr(0, 500));
+    }
+    halves.back().expect_error(FrameError::unavailable);
+    BOOST_CHECK(FramedClient(daemon.address("it")).is_served());
+    halves.front().send(message.substr(500));
+    BOOST_CHECK_EQUAL(halves.front().receive_frame().payload, payload_of(1000));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -23,8 +23,6 @@ conf::Framing with_most(conf::Framing framing, uint64_t max_frame_bytes) {
     return framing;
 }
 
-constexpr uint64_t range_of(uint64_t bytes) { return bytes; }  // ChunkLink::range from the chunk's begin on
-
 }  // namespace
 
 Framed::Framed(Connections& connections, const conf::Listener& listener, std::unique_ptr<Proxy> proxy,
@@ -89,14 +87,8 @@ bool Framed::is_sound(Connection c) {
 char* Framed::describe(Connection c, char* text) const {
     if (!is_tcpd_) return text;
     const Session session = session_of(c);
-    constexpr char kHex[] = "0123456789abcdef";
-    char id[2 * sizeof(slot::SessionRecord::id)];
-    for (size_t i = 0; i < sizeof id; ++i) {
-        const auto byte = static_cast<uint8_t>(session.id()[i / 2]);
-        id[i] = kHex[i % 2 == 0 ? byte >> 4 : byte & 15];
-    }
-    text = fmt::format_to(text, " session={} messages={}", std::string_view(id, sizeof id),
-                          session.record().messages);
+    const slot::SessionRecord& record = session.record();
+    text = fmt::format_to(text, " session={:02x} messages={}", fmt::join(record.id, ""), record.messages);
     return session.identity().empty() ? text : fmt::format_to(text, " identity={}", session.identity());
 }
 
@@ -204,23 +196,20 @@ Step Framed::go_on(Input& in) {
     if (!word.has(slot::kPassingOn | slot::kDropping)) {
         if (next == FrameStep::more) return keep_on(in, frame, taken);
         Step step{.consumed = taken};
-        if (!hold(in, frame, taken, &step)) return shed(in, step);
-        return end_gathered(in, frame, step);
+        const slot::ChunkId whole = hold(in, frame, taken, &step);
+        return whole == 0 ? shed(in, step) : end_gathered(in, frame, whole, step);
     }
     if (next == FrameStep::more) {
         in.session.set_progress(in.changes, frame);
     } else {
-        clear(in, true);
+        end_streamed(in);
     }
     if (word.has(slot::kDropping)) return {.consumed = taken};
     return {.consumed = taken, .to = sink_of(in.from), .run = {in.bytes.at, taken}};
 }
 
-// The frame in hand is complete.
-void Framed::clear(Input& in, bool had_flags) {
+void Framed::end_streamed(Input& in) {
     in.session.set_progress(in.changes, {});
-    if (in.session.chunk() != 0) in.session.set_chunk(in.changes, 0);
-    if (!had_flags) return;
     slot::SessionWord word = in.session.word();
     word.flags &= static_cast<uint16_t>(~(slot::kPassingOn | slot::kDropping));
     in.session.set_word(in.changes, word);
@@ -255,7 +244,7 @@ void Framed::say_what_was_put_off(Input& in, Step& step) {
 Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count) {
     Step step{.consumed = count, .to = sink_of(in.from), .run = {in.bytes.at, count}, .is_timed = true};
     if (const slot::ChunkId chunk = in.session.chunk(); chunk != 0) {
-        connections_.chunks().link(chunk) = {0, range_of(frame.seen_bytes - count)};
+        connections_.chunks().link(chunk) = {0, frame.seen_bytes - count};
         add_to(step).chunk = chunk;
         in.session.set_chunk(in.changes, 0);
     }
@@ -283,7 +272,7 @@ Step Framed::begin_dropping(Input& in, const FrameProgress& frame, Step step) {
 Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
     Step step{.consumed = count};
     const bool is_over = in.session.chunk() == 0 && connections_.chunks().is_over_budget();
-    if (is_over || !hold(in, frame, count, &step)) {
+    if (is_over || hold(in, frame, count, &step) == 0) {
         if (!is_tcpd_ || in.from.is_dialled() || !frame.is_header_known || !in.session.is_active()) {
             return shed(in, step);
         }
@@ -298,34 +287,32 @@ Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
 }
 
 // Behind what is gathered already. A small chunk at first, whatever a length claims: who sends little costs
-// little. False: there is no memory.
-bool Framed::hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step) {
+// little. The chunk that it is in now; 0: there is no memory.
+slot::ChunkId Framed::hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step) {
     slot::ChunkPool& chunks = connections_.chunks();
     const uint64_t before = frame.seen_bytes - count;
     slot::ChunkId chunk = in.session.chunk();
     if (chunk == 0 || frame.seen_bytes > chunks.bytes(chunk)) {
         const slot::ChunkId former = chunk;
         chunk = frame.seen_bytes <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
-        if (chunk == 0) return false;
+        if (chunk == 0) return 0;
         if (former != 0) std::memcpy(chunks.data(chunk), chunks.data(former), before);
         add_to(*step).spent[1] = former;
         in.session.set_chunk(in.changes, chunk);
     }
     std::memcpy(chunks.data(chunk) + before, in.text.data(), count);
-    held_ = chunk;
-    return true;
+    return chunk;
 }
 
-// It lies whole in the chunk that was held last.
-Step Framed::end_gathered(Input& in, const FrameProgress& frame, Step step) {
-    const slot::ChunkId chunk = held_;
+// It lies whole in `chunk`.
+Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, Step step) {
     uint64_t rate_ns = in.session.record().rate_ns;
     const Verdict verdict = judge(in, frame.type, &rate_ns);
     in.session.set_progress(in.changes, {});
     in.session.set_chunk(in.changes, 0);
     if (verdict.what == What::pass || verdict.what == What::relay) {
         step.is_timed = verdict.what == What::pass && count(in, 1, rate_ns);
-        connections_.chunks().link(chunk) = {0, range_of(frame.total_bytes)};
+        connections_.chunks().link(chunk) = {0, frame.total_bytes};
         step.to = sink_of(in.from);
         add_to(step).chunk = chunk;
         return step;

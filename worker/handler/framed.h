@@ -82,9 +82,9 @@ private:
     void say_what_was_put_off(Input& in, Step& step);
     Step begin_passing(Input& in, const FrameProgress& frame, uint32_t count);
     Step begin_dropping(Input& in, const FrameProgress& frame, Step step);
-    Step end_gathered(Input& in, const FrameProgress& frame, Step step);
-    bool hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
-    void clear(Input& in, bool had_flags);
+    Step end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, Step step);
+    slot::ChunkId hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
+    void end_streamed(Input& in);
     Verdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
     static Verdict::What what_of_upstream(ControlType type);
     bool count(Input& in, uint32_t frames, uint64_t rate_ns);
@@ -134,8 +134,7 @@ private:
     RateLimit rate_;
     std::unique_ptr<Proxy> proxy_;
     ControlFrame reply_;
-    slot::ChunkId held_ = 0;  // by the step in hand
-    Addition addition_;       // of it
+    Addition addition_;  // of the step in hand
     std::string name_;
     bool is_tcpd_;
     bool judges_all_alike_;  // frames of the application, whatever their type

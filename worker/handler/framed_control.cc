@@ -124,12 +124,10 @@ bool Framed::say_last_word(Connection to) {
     if (!is_last && record.later == 0) return false;
     const auto reason = is_last ? static_cast<CloseReason>(to.word().reason) : CloseReason::finished;
     slot::Journal::Redo changes(connections_.journal());
-    connections_.begin_closing(changes, to, reason);
-    if (is_last) {  // its end of input was our word for it: what it sent since then is read now, and dropped
-        slot::RecordWord word = to.word();
-        word.flags = static_cast<uint16_t>((word.flags | slot::kClosing) & ~slot::kEndIn);
-        changes.set(&to->word, word.pack());
-    }
+    slot::RecordWord word = to.word();
+    // Its end of input was our word for it: what it sent since then is read now, and dropped.
+    if (is_last) word.flags &= static_cast<uint16_t>(~slot::kEndIn);
+    connections_.begin_closing(changes, to, reason, word);
     if (record.later != 0 && !is_reply_open(to)) {
         changes.set(&record.later, 0);
         connections_.say(changes, to, {}, static_cast<slot::ChunkId>(record.later));
@@ -145,11 +143,8 @@ bool Framed::on_no_upstream(Connection client, CloseReason why) {
     if (!is_tcpd_) return false;
     slot::RecordWord word = client.word();
     word.state = slot::State::open;
-    word.flags |= slot::kClosing;
-    word.reason = static_cast<uint8_t>(why);
-    client->ended_tick = connections_.now();
     slot::Journal::Redo changes(connections_.journal());
-    changes.set(&client->word, word.pack());
+    connections_.begin_closing(changes, client, why, word);
     connections_.say(changes, client, reply_.error(FrameError::unavailable, "no upstream is available"));
     return true;
 }

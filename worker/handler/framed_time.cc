@@ -22,12 +22,6 @@ bool is_heard(Connection c) {
     return !c.has(slot::kEndIn | slot::kEndOut | slot::kPaused | slot::kThrottled);
 }
 
-// A share of the first half of a drain that belongs to this connection alone, the same for every successor.
-uint64_t spread_ns(uint64_t id, uint64_t half_ns) {
-    const uint64_t scattered = (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits
-    return (half_ns >> 24) * scattered;
-}
-
 }  // namespace
 
 bool Framed::stalls(Connection c, Session session) const {
@@ -44,7 +38,7 @@ bool Framed::find_goodbye(Connection c, slot::SessionWord word, Goodbye* found) 
         return word.grace_end == 0;
     }
     const uint64_t all_ns = drain.until_ns - drain.begin_ns;
-    const uint64_t wait_ns = drain.spread ? spread_ns(c->id, all_ns / 2) : 0;
+    const uint64_t wait_ns = drain.spread ? share_of(c->id, all_ns / 2) : 0;
     found->at = slot::to_tick(drain.begin_ns + wait_ns);
     found->end = slot::to_tick(drain.until_ns - std::min(all_ns / 10, kMostLastWordNs)) | 1;
     if (word.grace_end == 0 || word.grace_end == kNoEnd) return true;

@@ -105,7 +105,7 @@ void Connections::on_readable(Connection c) {
 // output is sent once after the last.
 void Connections::hand_on(Connection source) {
     take_steps(source);
-    if (has_appended_ || (source.word().flags & kUnsettled) != 0) [[unlikely]]
+    if (appended_to_[0] != 0 || (source.word().flags & kUnsettled) != 0) [[unlikely]]
         push_appended(source);
 }
 

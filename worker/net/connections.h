@@ -79,7 +79,12 @@ public:
     // What is left of a connection that is doomed.
     void finish(Connection c);
     // Nothing more is handled; see slot::kClosing. Part of `redo`, then `advance` is to be called.
-    void begin_closing(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason);
+    // `word`: its record's, where more of that changes with it.
+    void begin_closing(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason,
+                       slot::RecordWord word);
+    void begin_closing(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason) {
+        begin_closing(redo, c, reason, c.word());
+    }
     // Ends a dialled connection alone: its client lives on and dials another server.
     void end_dial(Connection dialled);
     // A record whose listener nobody knows: its descriptor is closed, that is all.
@@ -197,9 +202,8 @@ private:
     Deadlines deadlines_;
     std::array<const Rules*, slot::kMaxListeners> rules_{};
     std::array<uint64_t, 2> appended_to_{};  // Connection::tag; 0: none
-    bool has_appended_ = false;
-    bool is_last_step_ = true;       // the step in hand handles the last of what was received
-    std::vector<uint64_t> starved_;  // Connection::tag of those not read for want of buffers
+    bool is_last_step_ = true;               // the step in hand handles the last of what was received
+    std::vector<uint64_t> starved_;          // Connection::tag of those not read for want of buffers
     uint64_t now_ns_ = 0;
     slot::Tick now_ = 0;
     uint32_t open_ = 0;                                 // accepted and dialled

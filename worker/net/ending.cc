@@ -67,8 +67,8 @@ uint64_t Connections::quarantine_key(Connection c) const {
     return identity.empty() ? key_of(c) : addresses_.key_of_name(c->listener, identity);
 }
 
-void Connections::begin_closing(slot::Journal::Redo& redo, Connection c, CloseReason reason) {
-    slot::RecordWord word = c.word();
+void Connections::begin_closing(slot::Journal::Redo& redo, Connection c, CloseReason reason,
+                                slot::RecordWord word) {
     word.flags |= slot::kClosing;
     word.reason = static_cast<uint8_t>(reason);
     redo.set(&c->word, word.pack());

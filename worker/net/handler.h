@@ -24,7 +24,7 @@ struct Bytes {
 // What a step needs beyond the bytes that were received; few do.
 struct Addition {
     slot::ChunkId chunk = 0;      // the handler's own until now; its link says which part of it
-    std::string_view reply;       // kMostReplyBytes at most
+    std::string_view reply;       // what a small chunk has room for, at most
     slot::ChunkId spent[2] = {};  // the handler's own until now, free afterwards
 };
 
@@ -38,15 +38,13 @@ struct Step {
     bool is_timed = false;               // `ticks_left` may be less from now on
     const Addition* addition = nullptr;  // of the handler's; good until its next call
 };
-inline constexpr uint32_t kMostReplyBytes = 512;
-
 inline constexpr int32_t kNoDeadline = 0x7FFFFFFF;
 
 class Handler {
 public:
     virtual ~Handler() = default;
 
-    // At least one is consumed. What of slot memory changes with it goes into `changes`, at most 8 words. At
+    // At least one is consumed. What of slot memory changes with it goes into `changes`, at most 12 words. At
     // most one small and one large chunk are taken.
     virtual Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) = 0;
     // Whose output fills by what is read from `from`: reading pauses by it, the end of input is passed on to

@@ -159,7 +159,6 @@ void Connections::hang(slot::Journal::Redo& redo, Tail& tail, ChunkId chunk) {
 
 // Sent once the steps in hand are done.
 void Connections::note_appended(Connection target) {
-    has_appended_ = true;
     for (uint64_t& tag : appended_to_) {
         if (tag == 0 || tag == target.tag()) {
             tag = target.tag();
@@ -170,7 +169,6 @@ void Connections::note_appended(Connection target) {
 
 void Connections::push_appended(Connection source) {
     const uint64_t source_tag = source.tag();
-    has_appended_ = false;
     for (uint64_t& tag : appended_to_) {
         const Connection target = at(static_cast<int>(tag >> 32));
         if (target && target.tag() == tag && target.state() == slot::State::open) {

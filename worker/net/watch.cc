@@ -17,12 +17,10 @@ namespace {
 constexpr Tick kLingerTicks = 60;    // 1 s, from the end of our output to the end of a connection that closes
 constexpr Tick kDialRetryTicks = 6;  // 100 ms after a local fault
 
-// A point in the drain's second half that belongs to this connection alone, the same for every successor.
+// A point in the drain's second half.
 uint64_t spread_point(uint64_t id, uint64_t begin_ns, uint64_t until_ns) {
     const uint64_t from_ns = begin_ns + (until_ns - begin_ns) / 2;
-    const uint64_t scattered =
-        (id * 0x9E3779B97F4A7C15) >> 40;  // 24 bits, and a drain is below 2^39 ns or coarse
-    return from_ns + ((until_ns - from_ns) >> 24) * scattered;
+    return from_ns + share_of(id, until_ns - from_ns);
 }
 
 // The nearest of several limits.
