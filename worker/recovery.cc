@@ -289,7 +289,7 @@ void Recovery::resume_receiving(Connection source) {
 
 void Recovery::resume_received(Connection source, uint32_t count) {
     const bool sound = is_buffer_sound() && count == page_.received_bytes && count <= page_.buffer_bytes &&
-                       page_.handled_bytes < count;
+                       page_.handled_bytes <= count;
     if (!sound) return lose(source, CloseReason::untrusted_record);
     connections_.resume_received(source);
 }

@@ -2,9 +2,9 @@
 
 // What a connection of a framed listener has beside its record: 128 bytes in slot memory, index = descriptor;
 // no page of it is touched where frames are not cut. Writer: the worker that holds the seat; its successor
-// trusts no field before it was checked. `word`, `in`, `later`, `progress`, `messages` and `rate_ns` change
-// through the redo log together with Record::received (journal.h), the rest before `word` names it. Cleared
-// when the connection begins.
+// trusts no field before it was checked. `word`, `in`, `later`, `progress`, `messages`, `rate_ns` and `owed`
+// change through the redo log together with Record::received (journal.h), the rest before `word` names it.
+// Cleared when the connection begins.
 
 #include <cstddef>
 #include <cstdint>
@@ -44,8 +44,11 @@ struct SessionRecord {
     uint64_t later;        // chunk of replies that wait for the end of a frame that is passed on; 0: none
     uint64_t progress[3];  // worker::FrameProgress of the frame in hand
     uint64_t messages;     // frames taken, control frames not counted
-    uint64_t rate_ns;      // when the next message would come if all came evenly; monotonic
-    uint8_t id[16];        // random, drawn when the connection begins
+    union {
+        uint64_t rate_ns;  // accepted: when the next message would come if all came evenly; monotonic
+        uint64_t owed;     // dialled: chunk of errors that its client gets between its replies; 0: none
+    };
+    uint8_t id[16];  // random, drawn when the connection begins
     uint8_t identity_bytes;
     char identity[47];  // who it is, once known
 };

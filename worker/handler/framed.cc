@@ -62,6 +62,15 @@ void Framed::on_end(Connection c) {
         if (*chunk != 0) connections_.chunks().release(static_cast<slot::ChunkId>(*chunk));
         *chunk = 0;
     }
+    if (!c.is_dialled()) return;
+    if (record.owed != 0) connections_.chunks().release(static_cast<slot::ChunkId>(record.owed));
+    record.owed = 0;
+}
+
+void Framed::forget(Connection c) {
+    slot::SessionRecord& record = session_of(c).record();
+    record.in = record.later = 0;
+    if (c.is_dialled()) record.owed = 0;
 }
 
 bool Framed::is_sound(Connection c) {
@@ -73,6 +82,7 @@ bool Framed::is_sound(Connection c) {
     const uint16_t streamed = slot::kPassingOn | slot::kDropping;
     if (word.has(streamed) && (record.in != 0 || frame.seen_bytes == 0)) return false;
     if (frame.total_bytes != 0 && frame.seen_bytes >= frame.total_bytes) return false;
+    if (c.is_dialled() && !owed_of(c).is_sound()) return false;
     slot::ChunkPool& chunks = connections_.chunks();
     if (record.later != 0) {
         const auto later = static_cast<slot::ChunkId>(record.later);
@@ -102,12 +112,37 @@ Step Framed::on_bytes(Connection from, Bytes received, slot::Journal::Redo& chan
              {connections_.memory().base() + received.at, received.count},
              changes};
     in.session.forget_pings();
+    if (from.is_dialled() && !owed_of(from).is_empty()) [[unlikely]]
+        return take_with_errors(in);
+    if (received.count == 0) [[unlikely]]
+        return {};
     return in.session.is_inside_frame() ? go_on(in) : take_frames(in);
 }
 
-// A heartbeat is between two neighbours; an ERROR or GOAWAY is for the client.
+// What comes from an upstream while errors wait for their place between its replies. Each step that brings a
+// reply is followed by another look.
+Step Framed::take_with_errors(Input& in) {
+    OwedErrors owed = owed_of(in.from);
+    const uint64_t replies = in.session.record().messages;
+    Step step;
+    if (owed.is_due(replies) && !in.session.word().has(slot::kPassingOn)) {
+        step.to = proxy_->sink_of(in.from);
+        Addition& addition = add_to(step);
+        addition.reply = owed.take_due(in.changes, replies, due_errors_, &addition.spent[2]);
+    } else if (in.bytes.count == 0) {
+        return step;
+    } else {
+        in.most_frames = owed.replies_before_next(replies);
+        step = in.session.is_inside_frame() ? go_on(in) : take_frames(in);
+    }
+    step.asks_again = true;
+    return step;
+}
+
+// A heartbeat is between two neighbours. An ERROR is a reply, what else comes stands outside of their order.
 What Framed::what_of_upstream(ControlType type) {
-    return type == ControlType::ping || type == ControlType::pong ? What::control : What::relay;
+    if (type == ControlType::ping || type == ControlType::pong) return What::control;
+    return type == ControlType::error ? What::pass : What::relay;
 }
 
 // What the frames in one run have in common; `rate_ns` is the record's as it will be.
@@ -146,11 +181,11 @@ Step Framed::take_frames(Input& in) {
     Verdict verdict;
     uint32_t end = 0, frames = 0;
     uint64_t rate_ns = in.session.record().rate_ns, next_rate_ns = rate_ns;
-    if (judges_all_alike_ && in.session.is_active()) {
+    if (judges_all_alike_ && in.session.is_active() && in.most_frames == ~uint32_t{0}) {
         end = in.framing.run_of_frames(in.text, &frames);
         verdict = routes_.find(0);
     }
-    while (end < in.bytes.count) {
+    while (end < in.bytes.count && frames < in.most_frames) {
         FrameProgress frame;
         const std::string_view rest = in.text.substr(end);
         const FrameStep step = in.framing.feed(frame, {}, rest);
@@ -277,7 +312,7 @@ Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
             return shed(in, step);
         }
         if (frame.type != static_cast<uint32_t>(ControlType::pong)) {
-            step = refuse(in, FrameError::unavailable, "no memory for a message that comes in parts", step);
+            step = refuse(in, Refusal::no_memory, step);
         }
         return begin_dropping(in, frame, step);
     }

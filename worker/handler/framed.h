@@ -8,6 +8,7 @@
 // in the middle of a frame. Worker only. Source: docs/protocols.md. In reading order: framed.cc (frames),
 // framed_control.cc (control frames, faults), framed_time.cc (what is due when).
 
+#include <array>
 #include <memory>
 #include <string_view>
 
@@ -18,6 +19,7 @@
 #include "worker/protocol/control_frame.h"
 #include "worker/protocol/framing.h"
 #include "worker/session/authenticator.h"
+#include "worker/session/owed_errors.h"
 #include "worker/session/routes.h"
 #include "worker/session/session.h"
 
@@ -51,7 +53,7 @@ public:
     bool on_no_upstream(Connection client, slot::CloseReason why) override;
     uint64_t own_backlog(Connection c) const override { return proxy_ && !c.is_dialled() ? c->out_bytes : 0; }
     bool is_sound(Connection c) override;
-    void forget(Connection c) override { session_of(c).record().in = session_of(c).record().later = 0; }
+    void forget(Connection c) override;
     std::string_view identity_of(Connection c) const override { return session_of(c).identity(); }
     char* describe(Connection c, char* text) const override;
 
@@ -64,6 +66,7 @@ private:
         Bytes bytes;
         std::string_view text;  // the same
         slot::Journal::Redo& changes;
+        uint32_t most_frames = ~uint32_t{0};  // before it is an error's turn
     };
     Session session_of(Connection c) const { return Session(connections_.memory().sessions()[c.fd()]); }
 
@@ -75,6 +78,7 @@ private:
     }
 
     // framed.cc
+    Step take_with_errors(Input& in);
     Step take_frames(Input& in);
     Step go_on(Input& in);
     Step keep_on(Input& in, const FrameProgress& frame, uint32_t count);
@@ -95,7 +99,10 @@ private:
     Step on_control(Input& in, ControlType type, std::string_view payload, Step step);
     Step on_auth(Input& in, std::string_view payload, Step step);
     Step on_goodbye(Input& in, Step step);
-    Step refuse(Input& in, FrameError code, std::string_view reason, Step step);
+    Step refuse(Input& in, Refusal refusal, Step step);
+    OwedErrors owed_of(Connection upstream) const {
+        return OwedErrors(connections_.chunks(), session_of(upstream).record());
+    }
     Step end_with(Input& in, FrameError code, std::string_view reason, slot::CloseReason why, Step step);
     Step on_fault(Input& in, const FrameProgress& frame, std::string_view first_bytes);
     Step on_upstream_fault(Input& in, Step step);
@@ -105,6 +112,8 @@ private:
     bool put_off(slot::Journal::Redo& changes, Session session, std::string_view bytes);
     bool end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
                            slot::CloseReason why);
+    bool is_owed_replies(Connection client) const;
+    bool say_all_errors(Connection client);
     bool awaits_replies(Connection client) const;
     // Without a frame being cut: between two, or once the upstream's replies are out.
     bool may_end(Connection client) const { return !is_reply_open(client) || awaits_replies(client); }
@@ -134,7 +143,8 @@ private:
     RateLimit rate_;
     std::unique_ptr<Proxy> proxy_;
     ControlFrame reply_;
-    Addition addition_;  // of the step in hand
+    std::array<char, slot::kSmallChunkBytes> due_errors_;  // of the step in hand
+    Addition addition_;                                    // of the step in hand
     std::string name_;
     bool is_tcpd_;
     bool judges_all_alike_;  // frames of the application, whatever their type

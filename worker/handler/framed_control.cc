@@ -19,19 +19,6 @@ namespace {
 
 constexpr char kTokenMethod = 1;
 
-std::string_view reason_of(FrameError code) {
-    switch (code) {
-        case FrameError::malformed: return "no route for this type";
-        case FrameError::unauthorized: return "not allowed";
-        case FrameError::too_long: return "too long";
-        case FrameError::too_many: return "too many messages";
-        case FrameError::failed: return "failed";
-        case FrameError::unavailable: return "not available";
-        case FrameError::late: return "too late";
-    }
-    return "refused";
-}
-
 }  // namespace
 
 // Part of a frame that comes from the upstream is out, the rest is not: nothing may come in between.
@@ -40,12 +27,21 @@ bool Framed::is_reply_open(Connection client) const {
     return writer && session_of(writer).word().has(slot::kPassingOn);
 }
 
-Step Framed::refuse(Input& in, FrameError code, std::string_view reason, Step step) {
+// In the place of a reply: behind those that the upstream still owes.
+Step Framed::refuse(Input& in, Refusal refusal, Step step) {
     if (!is_tcpd_) {
         connections_.begin_closing(in.changes, in.from, CloseReason::no_route);
         return step;
     }
-    return reply(in, reply_.error(code, reason), step);
+    if (!is_owed_replies(in.from)) {
+        const ErrorText text = text_of(refusal);
+        return reply(in, reply_.error(text.code, text.reason), step);
+    }
+    OwedErrors owed = owed_of(connections_.peer_of(in.from));
+    slot::ChunkId* spent = &add_to(step).spent[2];
+    if (owed.add(in.changes, in.session.record().messages, refusal, spent)) return step;
+    return end_with(in, FrameError::unavailable, "too many errors wait for their place", CloseReason::shed,
+                    step);
 }
 
 Step Framed::reply(Input& in, std::string_view bytes, Step step) {
@@ -109,16 +105,26 @@ bool Framed::end_after_replies(slot::Journal::Redo& changes, Connection client, 
     return true;
 }
 
-bool Framed::awaits_replies(Connection client) const {
+// Replies whose frames have not begun, or errors behind them.
+bool Framed::is_owed_replies(Connection client) const {
     const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
-    if (!upstream || upstream.has(slot::kEndIn)) return false;
-    return is_reply_open(client) ||
+    if (!upstream) return false;
+    if (!owed_of(upstream).is_empty()) return true;
+    return !upstream.has(slot::kEndIn) &&
            session_of(client).record().messages > session_of(upstream).record().messages;
 }
 
-// Inside a frame that was cut there is no place for it.
+bool Framed::awaits_replies(Connection client) const {
+    if (is_owed_replies(client)) return true;
+    const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
+    return upstream && !upstream.has(slot::kEndIn) && is_reply_open(client);
+}
+
+// Errors whose place does not come any more, then what was put off. Inside a frame that was cut there is no
+// place for them.
 bool Framed::say_last_word(Connection to) {
     if (to.is_dialled()) return false;
+    if (say_all_errors(to)) return true;
     slot::SessionRecord& record = session_of(to).record();
     const bool is_last = session_of(to).word().has(slot::kLastWord);
     if (!is_last && record.later == 0) return false;
@@ -136,6 +142,21 @@ bool Framed::say_last_word(Connection to) {
     changes.commit();
     connections_.advance(to);
     return true;
+}
+
+// False: none are left. True: the connection is gone, or its last word was said meanwhile.
+bool Framed::say_all_errors(Connection client) {
+    const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
+    if (!upstream || is_reply_open(client)) return false;
+    const uint64_t tag = client.tag();
+    for (OwedErrors owed = owed_of(upstream); !owed.is_empty();) {
+        slot::Journal::Redo changes(connections_.journal());
+        const std::string_view errors = owed.take_any(changes, due_errors_);
+        connections_.say(changes, client, errors);
+        if (client.tag() != tag || client.state() != slot::State::open || client.has(slot::kClosing))
+            return true;
+    }
+    return false;
 }
 
 // Its client learns why.
@@ -163,7 +184,7 @@ Step Framed::answer(Input& in, const Verdict& verdict, const FrameProgress& fram
         return end_with(in, FrameError::unauthorized, "authentication comes first", CloseReason::unauthorized,
                         step);
     }
-    return refuse(in, verdict.code, reason_of(verdict.code), step);
+    return refuse(in, refusal_of(verdict.code), step);
 }
 
 Step Framed::on_control(Input& in, ControlType type, std::string_view payload, Step step) {
@@ -179,15 +200,14 @@ Step Framed::on_control(Input& in, ControlType type, std::string_view payload, S
         case ControlType::pong: return step;
         case ControlType::ping:
             if (payload.size() > kMostPingBytes) {
-                return refuse(in, FrameError::malformed, "a PING has 64 bytes at most", step);
+                return refuse(in, Refusal::long_ping, step);
             }
             return reply(in, reply_.pong(payload), step);
         case ControlType::auth:
-            return refuse(in, FrameError::malformed,
-                          authenticator_.is_required() ? "authenticated already" : "no authentication here",
+            return refuse(in, authenticator_.is_required() ? Refusal::second_auth : Refusal::needless_auth,
                           step);
-        case ControlType::close: return refuse(in, FrameError::malformed, "a CLOSE has no payload", step);
-        default: return refuse(in, FrameError::malformed, "not a control frame that a client sends", step);
+        case ControlType::close: return refuse(in, Refusal::close_with_payload, step);
+        default: return refuse(in, Refusal::not_from_client, step);
     }
 }
 
@@ -219,7 +239,7 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
 Step Framed::on_goodbye(Input& in, Step step) {
     const Connection upstream = proxy_ ? connections_.peer_of(in.from) : Connection();
     step.consumed = in.bytes.count;
-    if (upstream && !upstream.has(slot::kEndIn)) {
+    if (upstream && (!upstream.has(slot::kEndIn) || !owed_of(upstream).is_empty())) {
         (void)end_after_replies(in.changes, in.from, {}, CloseReason::goodbye);
     } else {
         connections_.begin_closing(in.changes, in.from, CloseReason::goodbye);

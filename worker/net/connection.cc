@@ -123,7 +123,7 @@ void Connections::take_steps(Connection source) {
         FAULT_POINT(step_not_begun);
         slot::Journal::Redo redo(journal_);
         const Step step = handler.on_bytes(source, rest, redo);
-        is_last_step_ = step.consumed == rest.count;
+        is_last_step_ = step.consumed == rest.count && !step.asks_again;
         redo.set(&source->received, source->received + step.consumed);
         if (!is_last_step_) redo.set(&page.handled_bytes, handled + step.consumed);
         carry_out(redo, source, step);

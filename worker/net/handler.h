@@ -25,7 +25,7 @@ struct Bytes {
 struct Addition {
     slot::ChunkId chunk = 0;      // the handler's own until now; its link says which part of it
     std::string_view reply;       // what a small chunk has room for, at most
-    slot::ChunkId spent[2] = {};  // the handler's own until now, free afterwards
+    slot::ChunkId spent[3] = {};  // the handler's own until now, free afterwards
 };
 
 // What becomes of the first `consumed` of the bytes that a handler was given, in one commit. `to` gets the
@@ -36,6 +36,7 @@ struct Step {
     Connection to;
     Bytes run;                           // of the bytes that were given
     bool is_timed = false;               // `ticks_left` may be less from now on
+    bool asks_again = false;             // even if no bytes are left over
     const Addition* addition = nullptr;  // of the handler's; good until its next call
 };
 inline constexpr int32_t kNoDeadline = 0x7FFFFFFF;
@@ -44,8 +45,8 @@ class Handler {
 public:
     virtual ~Handler() = default;
 
-    // At least one is consumed. What of slot memory changes with it goes into `changes`, at most 12 words. At
-    // most one small and one large chunk are taken.
+    // At least one is consumed, or the addition is of use. What of slot memory changes with it goes into
+    // `changes`, at most 12 words. At most one small and one large chunk are taken.
     virtual Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) = 0;
     // Whose output fills by what is read from `from`: reading pauses by it, the end of input is passed on to
     // it.
