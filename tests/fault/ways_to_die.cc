@@ -65,7 +65,7 @@ BOOST_AUTO_TEST_CASE(fault_in_the_loop) { die_of(Action::segfault, "SIGSEGV"); }
 // The successor does not wait for the dump. Root's cores are left in "/", where nothing may lie that is not
 // ours.
 BOOST_AUTO_TEST_CASE(fault_with_a_core_dump) {
-    if (kSanitized || geteuid() != 0 || read_text("/proc/sys/kernel/core_pattern") != "core\n" ||
+    if (is_sanitized() || geteuid() != 0 || read_text("/proc/sys/kernel/core_pattern") != "core\n" ||
         access("/core", F_OK) == 0)
         return;
     die_of(Action::segfault, "SIGSEGV, core dumped", "10s", 256 << 20, 1);  // two at a time: one file

@@ -53,6 +53,7 @@ int main(int, char** argv) {
     if (task == "--image" && wrong.starts_with("image_")) fail_as(wrong);
     if (task == "--resume-probe" && wrong.starts_with("probe_")) fail_as(wrong);
     if (task == "--resume-probe" && wrong.starts_with("second_probe_") && count_probe() == 2) fail_as(wrong);
-    execv(TCPD_BINARY, argv);
+    const char* tested = getenv("TCPD_BINARY");
+    execv(tested != nullptr ? tested : TCPD_BINARY, argv);
     return 127;
 }

@@ -101,6 +101,11 @@ void ChildProcess::end_group() {
     while (waitpid(-pid_, &status, 0) > 0) continue;
 }
 
+std::string tested_program() {
+    const char* named = std::getenv("TCPD_BINARY");
+    return named != nullptr ? named : TCPD_BINARY;
+}
+
 Output run(const std::vector<std::string>& argv, const std::vector<std::string>& environment) {
     const TempDir directory;
     Start start{.argv = argv, .environment = environment};

@@ -51,6 +51,8 @@ struct Output {
     int exit = -1;
     std::string out, err;
 };
+// The tcpd that is tested: the environment's TCPD_BINARY, else the one that was built with the tests.
+std::string tested_program();
 // Runs a program to its end.
 Output run(const std::vector<std::string>& argv, const std::vector<std::string>& environment = {});
 

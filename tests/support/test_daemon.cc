@@ -119,7 +119,7 @@ size_t TestDaemon::count_in_err(const std::string& text) const {
 }
 
 Output TestDaemon::verb(const std::string& verb) const {
-    return run({TCPD_BINARY, "-c", config_path(), "-s", verb});
+    return run({tested_program(), "-c", config_path(), "-s", verb});
 }
 
 Status TestDaemon::status() const {

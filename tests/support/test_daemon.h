@@ -22,7 +22,7 @@ struct DaemonOptions {
     std::string config;
     std::vector<std::string> arguments;
     std::vector<std::string> environment;
-    std::string program = TCPD_BINARY;
+    std::string program = tested_program();
     std::vector<std::string> prefix;  // a program that starts tcpd: setpriv, strace
     rlim_t open_files = 0;
     rlim_t core_bytes = 0;

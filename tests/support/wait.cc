@@ -14,6 +14,14 @@ void wait_for(const std::string& what, const std::function<bool()>& holds, Milli
     }
 }
 
+bool is_sanitized() {
+#ifdef __SANITIZE_ADDRESS__
+    return true;
+#else
+    return std::getenv("TCPD_SANITIZED") != nullptr;
+#endif
+}
+
 bool is_soak() { return std::getenv("TCPD_SOAK") != nullptr; }
 
 unsigned times(unsigned brief, unsigned soak) { return is_soak() ? soak : brief; }

@@ -24,12 +24,9 @@ struct Failed : std::runtime_error {
 // Throws Failed("gave up waiting for WHAT") after `limit`.
 void wait_for(const std::string& what, const std::function<bool()>& holds, Milliseconds limit = kPatience);
 
-// This build, and the daemon's with it, is checked by AddressSanitizer, under which no core is dumped.
-#ifdef __SANITIZE_ADDRESS__
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
+// The daemon is checked by AddressSanitizer, under which no core is dumped: it was built so together with the
+// test, or whoever runs this test on another build says so (TCPD_SANITIZED=1).
+bool is_sanitized();
 
 // The long form of a suite, which scripts/soak asks for (TCPD_SOAK=1).
 bool is_soak();

@@ -14,7 +14,7 @@ namespace {
 Output decode(const std::string& framing, const std::string& printf_text,
               const std::string& config = "/none") {
     return run({"bash", "-c", "printf \"$1\" | \"$2\" --decode \"$3\" -c \"$4\"", "bash", printf_text,
-                TCPD_BINARY, framing, config});
+                tested_program(), framing, config});
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kEcho = "workers: 1\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n";
 
 Output run_tcpd(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), TCPD_BINARY);
+    arguments.insert(arguments.begin(), tested_program());
     return run(arguments);
 }
 
@@ -163,7 +163,7 @@ BOOST_AUTO_TEST_CASE(ordinary_users_cannot_become_another) {
     const TempDir directory;
     const std::string path = directory.write("tcpd.yaml", "user: daemon\n" + std::string(kEcho));
     const Output output =
-        run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", TCPD_BINARY, "-c", path});
+        run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", tested_program(), "-c", path});
     BOOST_CHECK_NE(output.exit, 0);
     BOOST_CHECK_MESSAGE(output.err.find("daemon") != std::string::npos, output.err);
 }

@@ -41,7 +41,7 @@ BOOST_AUTO_TEST_CASE(one_in_use_is_left_alone) {
     TestDaemon daemon(config("$DIR/echo.sock"));
     const TempDir directory;
     const std::string other = directory.write("tcpd.yaml", config(daemon.directory() / "echo.sock"));
-    const Output output = run({TCPD_BINARY, "-c", other});
+    const Output output = run({tested_program(), "-c", other});
     BOOST_CHECK_EQUAL(output.exit, 71);
     BOOST_CHECK_MESSAGE(output.err.find("in use") != std::string::npos, output.err);
     BOOST_CHECK(BlockingClient(daemon.address("echo")).echoes("hello"));
@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(a_file_that_is_no_socket_is_left_alone) {
     const TempDir directory;
     const std::string path = directory.write("precious", "data");
     const std::string file = directory.write("tcpd.yaml", config(path));
-    BOOST_CHECK_EQUAL(run({TCPD_BINARY, "-c", file}).exit, 71);
+    BOOST_CHECK_EQUAL(run({tested_program(), "-c", file}).exit, 71);
     BOOST_CHECK_EQUAL(read_text(path), "data");
 }
 

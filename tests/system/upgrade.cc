@@ -26,7 +26,7 @@ struct Installed {
     std::unique_ptr<TestDaemon> daemon;
 
     explicit Installed(const std::string& config = kConfig) {
-        install(TCPD_BINARY);
+        install(tested_program());
         daemon = std::make_unique<TestDaemon>(DaemonOptions{
             .config = config, .environment = {"TCPD_BAD_FOLDER=" + (folder / ".")}, .program = path});
     }
@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(streams_go_on_through_many) {
     peer.open(daemon.address("echo"), Plan{.up_bytes = kEndless, .window = 16'384, .piece = 3000}, 40);
     peer.open(daemon.address("echo"), Plan{.up_bytes = 5000, .repeats = true}, 10);
     for (size_t i = 1; i <= 10; ++i) {
-        installed.install(TCPD_BINARY);
+        installed.install(tested_program());
         daemon.send(SIGUSR2);
         peer.run_until("the new master", [&] { return daemon.count_in_err("goes on in the place of") == i; });
         BOOST_CHECK(installed.runs_new(master));
@@ -179,7 +179,7 @@ BOOST_AUTO_TEST_CASE(signals_of_that_moment_are_not_lost_and_end_nobody) {
 BOOST_AUTO_TEST_CASE(a_program_that_is_missing) {
     Installed installed;
     fs::remove(installed.path);
-    const Output output = run({TCPD_BINARY, "-c", installed.daemon->config_path(), "-s", "upgrade"});
+    const Output output = run({tested_program(), "-c", installed.daemon->config_path(), "-s", "upgrade"});
     BOOST_CHECK_NE(output.exit, 0);
     BOOST_CHECK_MESSAGE(output.err.find("No such file") != std::string::npos, output.err);
     BOOST_CHECK(BlockingClient(installed.daemon->address("echo")).echoes("hello"));
@@ -215,7 +215,7 @@ BOOST_AUTO_TEST_CASE(programs_that_fail_on_the_way) {
             check_refused(installed, expected);
         }
     }
-    installed.install(TCPD_BINARY);
+    installed.install(tested_program());
     BOOST_CHECK_EQUAL(installed.daemon->verb("upgrade").exit, 0);
 }
 
@@ -230,7 +230,7 @@ BOOST_AUTO_TEST_CASE(while_it_hangs_the_master_does_all_else) {
     const TestDaemon& daemon = *installed.daemon;
     daemon.wait_complete(2);
     installed.install_bad("version_hangs");
-    ChildProcess asker(Start{.argv = {TCPD_BINARY, "-c", daemon.config_path(), "-s", "upgrade"}});
+    ChildProcess asker(Start{.argv = {tested_program(), "-c", daemon.config_path(), "-s", "upgrade"}});
     wait_for("the upgrade to begin", [&] { return daemon.count_in_err("upgrading to ") == 1; });
     const auto image = daemon.status().slots().at(1).image;
     kill(daemon.pids(1).standby, SIGKILL);
@@ -246,7 +246,7 @@ BOOST_AUTO_TEST_CASE(a_stop_does_not_wait_for_it) {
     Installed installed;
     TestDaemon& daemon = *installed.daemon;
     installed.install_bad("version_hangs");
-    ChildProcess asker(Start{.argv = {TCPD_BINARY, "-c", daemon.config_path(), "-s", "upgrade"}});
+    ChildProcess asker(Start{.argv = {tested_program(), "-c", daemon.config_path(), "-s", "upgrade"}});
     wait_for("the upgrade to begin", [&] { return daemon.count_in_err("upgrading to ") == 1; });
     const auto begun = SteadyClock::now();
     daemon.send(SIGTERM);
@@ -274,7 +274,7 @@ BOOST_AUTO_TEST_CASE(slots_go_back_when_the_master_can_not_follow) {
     BOOST_CHECK_NE(output.exit, 0);
     BOOST_CHECK_MESSAGE(output.err.find("exited with 3") != std::string::npos, output.err);
     BOOST_CHECK(client.echoes("still here"));
-    installed.install(TCPD_BINARY);
+    installed.install(tested_program());
     BOOST_CHECK_EQUAL(daemon.verb("upgrade").exit, 0);
     BOOST_CHECK(client.echoes("still here"));
     daemon.check_nothing_lost();
@@ -284,7 +284,7 @@ BOOST_AUTO_TEST_CASE(a_worker_that_dies_of_a_fault_soon_after_takes_its_slot_bac
     Installed installed;
     TestDaemon& daemon = *installed.daemon;
     BlockingClient client(daemon.address("echo"));
-    installed.install(TCPD_BINARY);
+    installed.install(tested_program());
     BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
     BOOST_CHECK(installed.runs_new(daemon.pids(0).worker));
     kill(daemon.pids(0).worker, SIGSEGV);
