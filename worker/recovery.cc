@@ -140,12 +140,10 @@ bool Recovery::is_sound(Connection c) const {
     if (word.state > State::doomed || word.kind > slot::Kind::dialled_unix) return false;
     if (c->server >= 0x10000000 || (c->out == 0) != (c->out_bytes == 0)) return false;
     if ((word.flags & slot::kClosing) != 0 && word.reason >= slot::kReasons) return false;
-    const bool proxied = connections_.rules_of(c)->handler->first_state() == State::waiting;
-    if (!proxied) return word.state == State::open && !c.is_dialled() && c->peer == kNoPeer;
-    if (c->peer == kNoPeer) {
-        return !c.is_dialled() && (word.state == State::waiting || (word.flags & slot::kClosing) != 0);
-    }
-    return is_pair_sound(c);
+    if (c->peer != kNoPeer) return is_pair_sound(c);
+    if (c.is_dialled()) return false;
+    if (!connections_.rules_of(c)->handler->needs_peer(c)) return word.state == State::open;
+    return word.state == State::waiting || (word.flags & slot::kClosing) != 0;
 }
 
 bool Recovery::is_pair_sound(Connection c) const {
@@ -154,6 +152,7 @@ bool Recovery::is_pair_sound(Connection c) const {
     if (peer.is_dialled() == c.is_dialled()) return false;
     const Connection dialled = c.is_dialled() ? c : peer;
     const Connection client = c.is_dialled() ? peer : c;
+    if (!connections_.rules_of(client)->handler->needs_peer(client)) return false;
     if (dialled.state() == State::dialing) return client.state() == State::waiting;
     return client.state() == dialled.state();
 }

@@ -14,6 +14,7 @@ namespace tcpd::slot {
 enum class SessionState : uint8_t {
     authenticating,  // AUTH is awaited
     active,
+    joining,  // AUTH was right and is not answered yet: its upstream is being dialled
 };
 
 // Bits of SessionWord::flags.
@@ -40,7 +41,7 @@ struct SessionWord {
 
 struct SessionRecord {
     uint64_t word;         // SessionWord
-    uint64_t in;           // chunk in which the frame in hand is gathered; 0: none
+    uint64_t in;           // chunk in which the frame in hand is gathered, or what came behind AUTH; 0: none
     uint64_t later;        // chunk of replies that wait for the end of a frame that is passed on; 0: none
     uint64_t progress[3];  // worker::FrameProgress of the frame in hand
     uint64_t messages;     // frames taken, control frames not counted

@@ -29,6 +29,10 @@ std::string header_bytes(uint32_t type, uint64_t length);
 std::string frame_bytes(uint32_t type, std::string_view payload = {});
 std::string frame_bytes(worker::ControlType control, std::string_view payload = {});
 std::string bytes_of(const std::vector<Frame>& frames);
+// A token, and the file that knows it, as alice's.
+inline constexpr const char* kToken = "alpha-token-15b";
+inline constexpr const char* kTokens =
+    "alice:f5f75126e9a5b7e4912a7a5cbd2e2b258366266967b4f6f56e8587be5612197a\n";
 // The payload of AUTH.
 std::string credential(std::string_view token);
 // Another text for each `seed`.

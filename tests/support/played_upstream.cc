@@ -10,17 +10,27 @@
 
 namespace tcpd::test {
 
-PlayedUpstream::PlayedUpstream()
+PlayedUpstream::PlayedUpstream(bool shut)
     : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), address_(fresh_loopback()) {
     const int receive_buffer = 16 * 1024;  // accepted sockets inherit it
     setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     sockaddr_storage local{};
     socklen_t length = sizeof local;
-    if (bind(fd_.get(), address_.get(), address_.length()) != 0 || listen(fd_.get(), 64) != 0 ||
+    if (bind(fd_.get(), address_.get(), address_.length()) != 0 || listen(fd_.get(), shut ? 0 : 64) != 0 ||
         getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&local), &length) != 0) {
         throw Failed("could not listen");
     }
     address_ = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&local), length);
+    if (!shut) return;
+    // A backlog of 0 holds one connection that nobody accepts; no other handshake is answered then.
+    filler_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (connect(filler_.get(), address_.get(), address_.length()) != 0) throw Failed("could not connect");
+}
+
+// Those who dialled meanwhile try again within seconds.
+void PlayedUpstream::open() {
+    UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
+    listen(fd_.get(), 64);
 }
 
 FramedClient PlayedUpstream::accept() const {

@@ -15,14 +15,16 @@ namespace tcpd::test {
 
 class PlayedUpstream {
 public:
-    PlayedUpstream();
+    // `shut`: whoever dials gets no answer before it is opened.
+    explicit PlayedUpstream(bool shut = false);
+    void open();
     // As a config names it.
     std::string text() const { return address_.text(); }
     // The next that was dialled; throws Failed if none is in time.
     FramedClient accept() const;
 
 private:
-    UniqueFd fd_;
+    UniqueFd fd_, filler_;
     Address address_;
 };
 

@@ -17,9 +17,6 @@ using worker::FrameError;
 
 namespace {
 
-constexpr const char* kToken = "alpha-token-15b";
-constexpr const char* kTokens = "alice:f5f75126e9a5b7e4912a7a5cbd2e2b258366266967b4f6f56e8587be5612197a\n";
-
 // Orderly or not.
 bool ends_without_a_byte(const FramedClient& client) {
     char byte;
@@ -137,30 +134,6 @@ BOOST_AUTO_TEST_CASE(nobody_listens) {
         const uint64_t expected = one == &daemon ? 2 : 1;
         wait_for("the count", [&] { return one->count("it", "closed upstream_refused") == expected; });
     }
-}
-
-BOOST_AUTO_TEST_CASE(nothing_goes_on_before_authentication) {
-    const TempDir folder;
-    const PlayedUpstream upstream;
-    const TestDaemon daemon(proxy_config(
-        upstream.text(), ", auth: {methods: [token], tokens: " + folder.write("tokens", kTokens) + "}"));
-    FramedClient refused(daemon.address("it"));
-    FramedClient server_of_refused = upstream.accept();
-    refused.send(bytes_of(frames(10)));
-    refused.expect_last_error(FrameError::unauthorized);
-    BOOST_CHECK(ends_without_a_byte(server_of_refused));
-
-    // It gets the descriptor of the connection that was dialled for the one before.
-    FramedClient client(daemon.address("it"));
-    FramedClient server = upstream.accept();
-    const std::string auth = frame_bytes(ControlType::auth, credential(kToken));
-    client.send(auth.substr(0, 20));
-    const std::vector<Frame> behind = frames(50);
-    client.send(auth.substr(20) + bytes_of(behind));
-    BOOST_CHECK(client.receive_frame().is(ControlType::auth_ok));
-    check_same(server, behind);
-    server.send_frame(kType, "reply");
-    BOOST_CHECK_EQUAL(client.receive_frame(), (Frame{kType, "reply"}));
 }
 
 BOOST_AUTO_TEST_CASE(a_drain) {

@@ -13,8 +13,6 @@ using worker::FrameError;
 
 namespace {
 
-constexpr const char* kToken = "alpha-token-15b";
-constexpr const char* kTokens = "alice:f5f75126e9a5b7e4912a7a5cbd2e2b258366266967b4f6f56e8587be5612197a\n";
 constexpr const char* kKeys =
     "listen: 127.0.0.1:0, framing: tcpd, limits: {output_high: 4MiB, output_low: 1MiB}";
 constexpr uint32_t kType = 1, kRefused = 2;

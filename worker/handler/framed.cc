@@ -53,7 +53,7 @@ void Framed::prepare(Connection c) {
 }
 
 void Framed::on_accepted(Connection client) {
-    if (proxy_) proxy_->on_accepted(client);
+    if (needs_peer(client)) proxy_->on_accepted(client);
 }
 
 void Framed::on_end(Connection c) {
@@ -78,7 +78,7 @@ bool Framed::is_sound(Connection c) {
     const slot::SessionRecord& record = session.record();
     const slot::SessionWord word = session.word();
     const FrameProgress frame = session.progress();
-    if (word.state > SessionState::active || record.identity_bytes > sizeof record.identity) return false;
+    if (word.state > SessionState::joining || record.identity_bytes > sizeof record.identity) return false;
     const uint16_t streamed = slot::kPassingOn | slot::kDropping;
     if (word.has(streamed) && (record.in != 0 || frame.seen_bytes == 0)) return false;
     if (frame.total_bytes != 0 && frame.seen_bytes >= frame.total_bytes) return false;
@@ -91,6 +91,11 @@ bool Framed::is_sound(Connection c) {
     }
     if (record.in == 0) return frame.seen_bytes == 0 || word.has(streamed);
     if (!chunks.is_valid(record.in) || !chunks.mark_used(session.chunk())) return false;
+    if (word.state == SessionState::joining) {
+        const uint64_t kept = chunks.link(session.chunk()).range;
+        return chunks.bytes(session.chunk()) == slot::kLargeChunkBytes && kept != 0 &&
+               kept <= slot::kLargeChunkBytes && frame.seen_bytes == 0;
+    }
     return frame.seen_bytes != 0 && frame.seen_bytes <= chunks.bytes(session.chunk());
 }
 

@@ -37,11 +37,16 @@ public:
     Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) override;
     Connection sink_of(Connection from) override { return proxy_ ? proxy_->sink_of(from) : from; }
     Connection source_of(Connection to) override { return proxy_ ? proxy_->source_of(to) : to; }
-    slot::State first_state() const override { return proxy_ ? proxy_->first_state() : slot::State::open; }
+    slot::State first_state() const override {
+        return proxy_ && !authenticator_.is_required() ? proxy_->first_state() : slot::State::open;
+    }
+    bool needs_peer(Connection c) const override {
+        return proxy_ && session_of(c).word().state != slot::SessionState::authenticating;
+    }
     void prepare(Connection c) override;
     void on_accepted(Connection client) override;
     void on_resumed(Connection dialled) override { proxy_->on_resumed(dialled); }
-    void on_dialled(Connection dialled) override { proxy_->on_dialled(dialled); }
+    void on_dialled(Connection dialled) override;
     void on_dial_failed(Connection dialled, int sys_errno) override {
         proxy_->on_dial_failed(dialled, sys_errno);
     }
@@ -98,6 +103,8 @@ private:
                 Step step);
     Step on_control(Input& in, ControlType type, std::string_view payload, Step step);
     Step on_auth(Input& in, std::string_view payload, Step step);
+    Step begin_joining(Input& in, slot::SessionWord word, Step step);
+    void join(Connection client);
     Step on_goodbye(Input& in, Step step);
     Step refuse(Input& in, Refusal refusal, Step step);
     OwedErrors owed_of(Connection upstream) const {

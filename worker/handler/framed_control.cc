@@ -228,11 +228,63 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
     }
     in.session.set_identity(*identity);
     slot::SessionWord word = in.session.word();
+    if (proxy_) return begin_joining(in, word, step);
     word.state = SessionState::active;
     in.session.set_word(in.changes, word);
     step.to = in.from;
     add_to(step).reply = reply_.auth_ok(in.session.id());
     return step;
+}
+
+// Its upstream is dialled for who is known, not for whoever connects. What came behind AUTH waits with its
+// answer, unread what comes from now on.
+Step Framed::begin_joining(Input& in, slot::SessionWord word, Step step) {
+    const std::string_view rest = in.text.substr(step.consumed);
+    step.consumed = in.bytes.count;
+    if (!rest.empty()) {
+        slot::ChunkPool& chunks = connections_.chunks();
+        const slot::ChunkId chunk = chunks.take_large();
+        if (chunk == 0) return shed(in, step);
+        std::memcpy(chunks.data(chunk), rest.data(), rest.size());
+        chunks.link(chunk).range = rest.size();
+        in.session.set_chunk(in.changes, chunk);
+    }
+    word.state = SessionState::joining;
+    in.session.set_word(in.changes, word);
+    slot::RecordWord record_word = in.from.word();
+    record_word.state = slot::State::waiting;
+    record_word.flags |= slot::kThrottled;
+    in.changes.set(&in.from->word, record_word.pack());
+    in.from->ended_tick = connections_.now();
+    return step;
+}
+
+void Framed::on_dialled(Connection dialled) {
+    const Connection client = connections_.peer_of(dialled);
+    const uint64_t tag = client ? client.tag() : 0;
+    proxy_->on_dialled(dialled);
+    if (!client || client.tag() != tag || client.state() != slot::State::open) return;
+    if (session_of(client).word().state == SessionState::joining) join(client);
+}
+
+void Framed::join(Connection client) {
+    const Session session = session_of(client);
+    const slot::ChunkId chunk = session.chunk();
+    slot::SessionWord word = session.word();
+    word.state = SessionState::active;
+    slot::RecordWord record_word = client.word();
+    record_word.flags &= static_cast<uint16_t>(~slot::kThrottled);
+    slot::Journal::Redo changes(connections_.journal());
+    session.set_word(changes, word);
+    changes.set(&client->word, record_word.pack());
+    const std::string_view reply = reply_.auth_ok(session.id());
+    if (chunk == 0) {
+        connections_.say(changes, client, reply);
+    } else {
+        session.set_chunk(changes, 0);
+        const auto count = static_cast<uint32_t>(connections_.chunks().link(chunk).range);
+        connections_.hand_in(changes, client, reply, chunk, count);
+    }
 }
 
 // What is in flight is answered first: by us it is; an upstream gets the end of its input, and has its time.

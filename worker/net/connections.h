@@ -68,6 +68,10 @@ public:
     // Output that nobody's input made, text or a chunk that becomes it: sent, or kept. What changes with it
     // is in `redo`.
     void say(slot::Journal::Redo& redo, Connection c, std::string_view reply, slot::ChunkId chunk = 0);
+    // What came from `c` before, `count` bytes in a large chunk of the handler's, is handled as if it were
+    // received now, after `reply` is out.
+    void hand_in(slot::Journal::Redo& redo, Connection c, std::string_view reply, slot::ChunkId chunk,
+                 uint32_t count);
     // Reading stops or goes on as the water marks of what takes the bytes say.
     void press_back(Connection source, Connection sink);
 

@@ -58,7 +58,9 @@ public:
     virtual slot::State first_state() const { return slot::State::open; }
     // Its record is about to be published: what lies beside it is made ready.
     virtual void prepare(Connection) {}
-    // A new connection, registered; or one that a successor found waiting without a peer.
+    // For each client, a connection is dialled, which is its peer. Asked of a client: of this one, by now.
+    virtual bool needs_peer(Connection) const { return false; }
+    // A new connection, registered; or one that waits without a peer, since a step or since a predecessor.
     virtual void on_accepted(Connection) {}
     // A successor found it dialing.
     virtual void on_resumed(Connection) {}

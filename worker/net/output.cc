@@ -177,8 +177,12 @@ void Connections::push_appended(Connection source) {
         }
         tag = 0;
     }
-    const bool is_there = source.tag() == source_tag && source.state() == slot::State::open;
-    if (!is_there) return;
+    if (source.tag() != source_tag) return;
+    if (source.state() == slot::State::waiting) {
+        update_interest(source);
+        return rules_of(source)->handler->on_accepted(source);
+    }
+    if (source.state() != slot::State::open) return;
     if (source.has(slot::kClosing) || source.has(slot::kEndIn)) return advance(source);
     if (source.has(slot::kThrottled)) update_interest(source);
 }
@@ -207,6 +211,27 @@ void Connections::say(slot::Journal::Redo& redo, Connection c, std::string_view 
     redo.commit();
     note_appended(c);
     push_appended(c);
+}
+
+// The chunk takes the place of the one that is received into.
+void Connections::hand_in(slot::Journal::Redo& redo, Connection c, std::string_view reply, ChunkId chunk,
+                          uint32_t count) {
+    if (!chunks_.ready()) return end(c, slot::CloseReason::local_fault, true);
+    take_in_hand(c);
+    slot::JournalPage& page = journal_.page();
+    const auto former = static_cast<ChunkId>(page.receive_chunk);
+    page.buffer_at = memory_.offset_of(chunks_.data(chunk));
+    page.buffer_bytes = chunks_.bytes(chunk);
+    page.received_bytes = count;
+    const Addition addition{.reply = reply};
+    append(redo, c, &addition, {});
+    redo.set(&page.receive_chunk, chunk);
+    redo.set(&page.handled_bytes, 0);
+    redo.set(&c->received, c->received - count);
+    redo.commit({slot::Phase::received, count});
+    if (former != 0) chunks_.release(former);
+    note_appended(c);
+    hand_on(c);
 }
 
 void Connections::flush(Connection c) {

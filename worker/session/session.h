@@ -3,16 +3,16 @@
 // A framed connection's session: a view of its record in slot memory, beside the one of the connection. Never
 // kept across a return to the loop. Owns nothing. Worker only; a successor finds all of it in slot memory.
 //
-//   state           is                                     taken                    left by
-//   INIT            accepted; its record is made           nothing                  that: at once
-//   AUTHENTICATING  SessionState::authenticating           AUTH, CLOSE              AUTH; 401: CLOSING
-//   ACTIVE          SessionState::active                   everything               CLOSE, a fault, the end
-//   of
-//                                                                                   a grace: CLOSING
-//   CLOSING         slot::kClosing in the record's word    nothing; output goes out its end, or a time-out
-//   CLOSED          slot::State::free                      -                        -
+//   state           is                              taken        left by
+//   INIT            accepted; its record is made    nothing      that: at once
+//   AUTHENTICATING  SessionState::authenticating    AUTH, CLOSE  AUTH; 401: CLOSING
+//   JOINING         SessionState::joining           nothing      its upstream is there; 503: CLOSING
+//   ACTIVE          SessionState::active            everything   CLOSE, a fault, end of a grace: CLOSING
+//   CLOSING         slot::kClosing, in the record   nothing      its output is out, or a time-out
+//   CLOSED          slot::State::free               -            -
 //
-// AUTHENTICATING is for listeners with `auth` only. Source: docs/protocols.md, "Sessions".
+// AUTHENTICATING is for listeners with `auth` only, JOINING for those of them that are proxies. Source:
+// docs/protocols.md, "Sessions".
 
 #include <cstdint>
 #include <cstring>
