@@ -13,6 +13,8 @@ namespace tcpd::conf {
 
 namespace {
 
+// The longest that a time-out may be by itself; a worker's clock tells no more than 416 days apart.
+constexpr Duration kMaxHeartbeat = std::chrono::hours{24 * 365};
 // TCP_USER_TIMEOUT is an int of milliseconds: tcp(7).
 constexpr Duration kMaxUserTimeout{INT32_MAX};
 
@@ -79,6 +81,14 @@ void check_keepalive(Draft& draft, const Keepalive& keepalive, const std::string
         fmt::format("idle + interval * probes is {} (at most {}, which is what TCP_USER_TIMEOUT takes)",
                     format_duration(sum),
                     format_duration(std::chrono::floor<std::chrono::seconds>(kMaxUserTimeout))));
+}
+
+void check_heartbeat(Draft& draft, const Heartbeat& heartbeat, const std::string& key_path) {
+    const Duration sum = heartbeat.interval * (heartbeat.misses + 1);
+    if (sum <= kMaxHeartbeat) return;
+    draft.add_problem(key_path,
+                      fmt::format("interval * (misses + 1) is {} (at most {}), the time to notice a loss",
+                                  format_duration(sum), format_duration(kMaxHeartbeat)));
 }
 
 void check_water_marks(Draft& draft, const Limits& limits, const std::string& key_path) {
@@ -162,6 +172,7 @@ void check_together(Draft& draft, bool is_whole) {
         const std::string key_path = below("listeners", listener.name);
         check_unix(draft, listener, key_path + ".unix");
         check_keepalive(draft, listener.keepalive, key_path + ".keepalive");
+        check_heartbeat(draft, listener.heartbeat, key_path + ".heartbeat");
         check_water_marks(draft, listener.limits, key_path + ".limits");
     }
     for (const Upstream& upstream : draft.config.upstreams)

@@ -143,7 +143,8 @@ private:
         const bool has_frames = drawn.framing.kind != FramingKind::raw;
         if (has_frames) drawn.timeouts.frame = duration();
         if (drawn.framing.kind == FramingKind::tcpd) {
-            drawn.heartbeat = {duration(), one_of<unsigned>({1, 255})};
+            drawn.heartbeat = {std::min<Duration>(duration(), std::chrono::hours{30}),
+                               one_of<unsigned>({1, 255})};
             if (flip()) drawn.auth = {true, "/etc/tcpd/tokens", {kToken}};
         }
         if (drawn.auth.by_token) drawn.timeouts.auth = duration();

@@ -195,6 +195,11 @@ BOOST_AUTO_TEST_CASE(values_that_do_not_go_together) {
         "tcpd.yaml:2:38: upstreams.u.keepalive: idle + interval * probes is 2162682s (at most 2147483s, "
         "which "
         "is what TCP_USER_TIMEOUT takes)\n");
+    BOOST_TEST(
+        problems_in(with_listener(kFine + ", framing: tcpd, heartbeat: {interval: 8760h, misses: 1}")) ==
+        "tcpd.yaml:1:71: listeners.a.heartbeat: interval * (misses + 1) is 17520h (at most 8760h), the time "
+        "to "
+        "notice a loss\n");
     BOOST_TEST(problems_in(with_listener(kFine + ", unix: {mode: \"0660\"}")) ==
                "tcpd.yaml:1:56: listeners.a.unix: this listener has no unix socket (listen: unix:PATH)\n");
     BOOST_TEST(problems_in(with_listener(kFine, "supervisor: {respawn: {initial: 1m}}")) ==
