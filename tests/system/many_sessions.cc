@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "tests/support/framed_client.h"
 #include "tests/support/session_swarm.h"
 #include "tests/support/test_daemon.h"
 
@@ -27,9 +28,6 @@ listeners:
     handler: echo
 )";
 
-// SHA-256 of "secret".
-constexpr const char* kTokens = "alice:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n";
-
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(many_sessions)
@@ -42,7 +40,7 @@ BOOST_AUTO_TEST_CASE(none_has_to_authenticate_again) {
     daemon.wait_complete(1);
     const uint64_t before = daemon.pss_bytes(0);
     SessionSwarm swarm(kMany);
-    swarm.open(daemon.address("it"), "secret");
+    swarm.open(daemon.address("it"), kToken);
     const uint64_t each = (daemon.pss_bytes(0) - before) / kMany;
     BOOST_TEST_MESSAGE("an idle session costs " << each << " bytes");
     if (!is_sanitized()) BOOST_CHECK_LT(each, 1000U);
