@@ -214,7 +214,7 @@ Step Framed::take_frames(Input& in) {
     const bool is_held_back = verdict.what != What::relay && count(in, frames, rate_ns);
     if (verdict.what == What::drop) return {.consumed = end, .is_timed = is_held_back};
     Step step{.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = is_held_back};
-    if (proxy_ && step.to) say_what_was_put_off(in, step);
+    if (step.to) say_what_was_put_off(in, step);
     return step;
 }
 
@@ -288,7 +288,7 @@ Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count
         add_to(step).chunk = chunk;
         in.session.set_chunk(in.changes, 0);
     }
-    if (proxy_ && step.to) say_what_was_put_off(in, step);
+    if (step.to) say_what_was_put_off(in, step);
     slot::SessionWord word = in.session.word();
     word.flags |= slot::kPassingOn;
     in.session.set_word(in.changes, word);

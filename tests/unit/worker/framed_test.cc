@@ -396,6 +396,23 @@ BOOST_FIXTURE_TEST_CASE(a_drain_says_goodbye_over_its_first_half_and_ends_with_t
     BOOST_TEST(closed(slot::CloseReason::drained) == 20u);
 }
 
+// Long ones one after the other, without a pause that a tick could fall into.
+BOOST_FIXTURE_TEST_CASE(goodbye_comes_between_two_frames_that_are_echoed, FramedFixture) {
+    const Ends e = client();
+    const std::string one = frame(7, std::string(80'000, 'x'));
+    const size_t half = one.size() - 10'000;
+    const auto echoes = [&](const std::string& sent) {
+        std::string echo;
+        for (size_t at = 0; at < sent.size(); at += 20'000) echo += ask(e, sent.substr(at, 20'000));
+        return echo;
+    };
+    BOOST_TEST((echoes(one.substr(0, half)) == one.substr(0, half)));
+    worker->connections.begin_drain(now_ns, now_ns + to_ns(20s), false);
+    pass(20ms);
+    BOOST_TEST(read_now(e.client.get()) == "");
+    BOOST_TEST(shown(one.substr(0, half) + echoes(one.substr(half) + one)) == "7:80000 61446:46 7:80000 ");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace tcpd::worker
