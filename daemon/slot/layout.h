@@ -17,7 +17,7 @@
 namespace tcpd::slot {
 
 inline constexpr char kMagic[8] = {'T', 'C', 'P', 'D', 'S', 'L', 'O', 'T'};
-inline constexpr uint32_t kFormat = 2;
+inline constexpr uint32_t kFormat = 3;
 inline constexpr uint32_t kBirthFormat = 3;  // of what an image is told at its start, and says
 inline constexpr uint32_t kMaxSlots = 256;
 inline constexpr uint32_t kMaxListeners = 256;  // stable ids, names in use at one time

@@ -193,4 +193,62 @@ BOOST_AUTO_TEST_CASE(an_end_before_their_place_came) {
     }
 }
 
+// Their place is behind the reply that is on its way, in front of the next one, however the two are cut.
+BOOST_AUTO_TEST_CASE(errors_while_a_reply_is_on_its_way) {
+    for (const unsigned count : {1U, 500U}) {
+        Proxied it(", max_frame: 2MiB");
+        it.client.send(bytes_of({request(0)}));
+        take_requests(it.server, 0, 1);
+        const std::string first = frame_bytes(kType, payload_of(200'000)), second = bytes_of({reply(1)});
+        it.server.send(first.substr(0, 100'000));
+        BOOST_CHECK(it.client.receive(100'000) == first.substr(0, 100'000));
+        it.client.send(refused(count) + bytes_of({request(1)}));
+        take_requests(it.server, 1, 2);
+        it.server.send(first.substr(100'000) + second.substr(0, 14));
+        BOOST_CHECK(it.client.receive(first.size() - 100'000) == first.substr(100'000));
+        expect_errors(it.client, count);
+        it.server.send(second.substr(14));
+        BOOST_CHECK_EQUAL(it.client.receive_frame(), reply(1));
+    }
+}
+
+// More than the client's socket takes is still to go out when the upstream has ended.
+BOOST_AUTO_TEST_CASE(an_end_that_a_slow_client_reads) {
+    for (const bool client_ends : {false, true}) {
+        Proxied it("", {.receive_buffer = 4096, .segment = 1460});
+        const Frame event{type_of(ControlType::push), payload_of(1000)};
+        it.client.send(bytes_of({request(0), request(1)}) + refused(6000));
+        if (client_ends) it.client.end_output();
+        take_requests(it.server, 0, 2);
+        it.settle();
+        std::string events;
+        for (int i = 0; i < 200; ++i) events += bytes_of({event});
+        it.server.send(events);
+        it.server.close();
+        it.settle();
+        for (int i = 0; i < 200; ++i) BOOST_REQUIRE_EQUAL(it.client.receive_frame(), event);
+        expect_errors(it.client, 6000);
+        it.client.expect_end();
+    }
+}
+
+// The one that is too many is told so in its place, also where only its begin has come.
+BOOST_AUTO_TEST_CASE(half_a_frame_that_is_one_too_many) {
+    Proxied it(", limits: {message_rate: 2/m}");
+    constexpr unsigned kRemembered = 64 * 1024 / 8;
+    it.client.send(bytes_of({request(0), request(1)}));
+    take_requests(it.server, 0, 2);
+    std::string refused_requests;
+    for (unsigned i = 0; i < kRemembered; ++i) refused_requests += frame_bytes(kType);
+    it.client.send(refused_requests + frame_bytes(kType, payload_of(500)).substr(0, 50));
+    it.server.expect_end();
+    it.server.send(bytes_of({reply(0), reply(1)}));
+    it.server.close();
+    BOOST_CHECK_EQUAL(it.client.receive_frame(), reply(0));
+    BOOST_CHECK_EQUAL(it.client.receive_frame(), reply(1));
+    for (unsigned i = 0; i < kRemembered; ++i) it.client.expect_error(worker::FrameError::too_many);
+    it.client.expect_last_error(worker::FrameError::unavailable);
+    it.wait_closed("shed");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -14,7 +14,7 @@ namespace tcpd::worker {
 
 using slot::CloseReason;
 using slot::SessionState;
-using What = Verdict::What;
+using What = FrameVerdict::What;
 
 namespace {
 
@@ -93,8 +93,7 @@ bool Framed::is_sound(Connection c) {
     if (!chunks.is_valid(record.in) || !chunks.mark_used(session.chunk())) return false;
     if (word.state == SessionState::joining) {
         const uint64_t kept = chunks.link(session.chunk()).range;
-        return chunks.bytes(session.chunk()) == slot::kLargeChunkBytes && kept != 0 &&
-               kept <= slot::kLargeChunkBytes && frame.seen_bytes == 0;
+        return kept != 0 && kept <= chunks.bytes(session.chunk()) && frame.seen_bytes == 0;
     }
     return frame.seen_bytes != 0 && frame.seen_bytes <= chunks.bytes(session.chunk());
 }
@@ -151,19 +150,19 @@ What Framed::what_of_upstream(ControlType type) {
 }
 
 // What the frames in one run have in common; `rate_ns` is the record's as it will be.
-Verdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) const {
+FrameVerdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) const {
     const bool is_control = is_tcpd_ && type >= kFirstControlType;
     if (in.from.is_dialled())
         return {is_control ? what_of_upstream(static_cast<ControlType>(type)) : What::pass};
     if (is_control) return {What::control};
     if (!in.session.is_active()) return {What::unauthorized};
-    const Verdict verdict = routes_.find(type);
+    const FrameVerdict verdict = routes_.find(type);
     if (!rate_.is_limited()) [[likely]]
         return verdict;
     if (!is_tcpd_) {
         rate_.charge(*rate_ns, connections_.now_ns());
     } else if (!rate_.admit(*rate_ns, connections_.now_ns()) && verdict.what != What::drop) {
-        return {What::refuse, FrameError::too_many};
+        return {What::refuse, Refusal::too_many};
     }
     return verdict;
 }
@@ -183,7 +182,7 @@ bool Framed::count(Input& in, uint32_t frames, uint64_t rate_ns) {
 
 // As many whole frames at the front as have the same verdict, in one run.
 Step Framed::take_frames(Input& in) {
-    Verdict verdict;
+    FrameVerdict verdict;
     uint32_t end = 0, frames = 0;
     uint64_t rate_ns = in.session.record().rate_ns, next_rate_ns = rate_ns;
     if (judges_all_alike_ && in.session.is_active() && in.most_frames == ~uint32_t{0}) {
@@ -198,7 +197,7 @@ Step Framed::take_frames(Input& in) {
             if (frames > 0) break;
             return step == FrameStep::bad ? on_fault(in, frame, in.text) : keep_on(in, frame, in.bytes.count);
         }
-        const Verdict next = judge(in, frame.type, &next_rate_ns);
+        const FrameVerdict next = judge(in, frame.type, &next_rate_ns);
         if (frames > 0 && next != verdict) break;
         verdict = next;
         const auto total = static_cast<uint32_t>(frame.total_bytes);
@@ -261,7 +260,7 @@ Step Framed::keep_on(Input& in, const FrameProgress& frame, uint32_t count) {
     if (!frame.is_header_known) return gather(in, frame, count);
     const bool is_long = frame.total_bytes > kMostGathered || frame.seen_bytes > kMostGathered;
     uint64_t rate_ns = in.session.record().rate_ns;
-    const Verdict verdict = judge(in, frame.type, &rate_ns);
+    const FrameVerdict verdict = judge(in, frame.type, &rate_ns);
     const bool goes_on = verdict.what == What::pass || verdict.what == What::relay;
     if (verdict.what == What::control || (goes_on && !is_long)) return gather(in, frame, count);
     if (verdict.what == What::unauthorized) return answer(in, verdict, frame, {}, {.consumed = count});
@@ -297,6 +296,7 @@ Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count
 }
 
 Step Framed::begin_dropping(Input& in, const FrameProgress& frame, Step step) {
+    if (in.changes.changes(&in.session.record().word)) return step;  // its end was decided
     if (in.session.chunk() != 0) {
         add_to(step).spent[0] = in.session.chunk();
         in.session.set_chunk(in.changes, 0);
@@ -347,7 +347,7 @@ slot::ChunkId Framed::hold(Input& in, const FrameProgress& frame, uint32_t count
 // It lies whole in `chunk`.
 Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, Step step) {
     uint64_t rate_ns = in.session.record().rate_ns;
-    const Verdict verdict = judge(in, frame.type, &rate_ns);
+    const FrameVerdict verdict = judge(in, frame.type, &rate_ns);
     in.session.set_progress(in.changes, {});
     in.session.set_chunk(in.changes, 0);
     if (verdict.what == What::pass || verdict.what == What::relay) {

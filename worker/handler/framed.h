@@ -37,9 +37,6 @@ public:
     Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) override;
     Connection sink_of(Connection from) override { return proxy_ ? proxy_->sink_of(from) : from; }
     Connection source_of(Connection to) override { return proxy_ ? proxy_->source_of(to) : to; }
-    slot::State first_state() const override {
-        return proxy_ && !authenticator_.is_required() ? proxy_->first_state() : slot::State::open;
-    }
     bool needs_peer(Connection c) const override {
         return proxy_ && session_of(c).word().state != slot::SessionState::authenticating;
     }
@@ -94,17 +91,17 @@ private:
     Step end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, Step step);
     slot::ChunkId hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
     void end_streamed(Input& in);
-    Verdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
-    static Verdict::What what_of_upstream(ControlType type);
+    FrameVerdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
+    static FrameVerdict::What what_of_upstream(ControlType type);
     bool count(Input& in, uint32_t frames, uint64_t rate_ns);
 
     // framed_control.cc
-    Step answer(Input& in, const Verdict& verdict, const FrameProgress& frame, std::string_view payload,
+    Step answer(Input& in, const FrameVerdict& verdict, const FrameProgress& frame, std::string_view payload,
                 Step step);
     Step on_control(Input& in, ControlType type, std::string_view payload, Step step);
     Step on_auth(Input& in, std::string_view payload, Step step);
     Step begin_joining(Input& in, slot::SessionWord word, Step step);
-    void join(Connection client);
+    void join(Connection dialled, Connection client);
     Step on_goodbye(Input& in, Step step);
     Step refuse(Input& in, Refusal refusal, Step step);
     OwedErrors owed_of(Connection upstream) const {
@@ -119,7 +116,6 @@ private:
     bool put_off(slot::Journal::Redo& changes, Session session, std::string_view bytes);
     bool end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
                            slot::CloseReason why);
-    bool is_owed_replies(Connection client) const;
     bool say_all_errors(Connection client);
     bool awaits_replies(Connection client) const;
     // Without a frame being cut: between two, or once the upstream's replies are out.

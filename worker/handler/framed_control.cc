@@ -13,7 +13,7 @@ namespace tcpd::worker {
 
 using slot::CloseReason;
 using slot::SessionState;
-using What = Verdict::What;
+using What = FrameVerdict::What;
 
 namespace {
 
@@ -33,7 +33,7 @@ Step Framed::refuse(Input& in, Refusal refusal, Step step) {
         connections_.begin_closing(in.changes, in.from, CloseReason::no_route);
         return step;
     }
-    if (!is_owed_replies(in.from)) {
+    if (!awaits_replies(in.from)) {
         const ErrorText text = text_of(refusal);
         return reply(in, reply_.error(text.code, text.reason), step);
     }
@@ -105,26 +105,21 @@ bool Framed::end_after_replies(slot::Journal::Redo& changes, Connection client, 
     return true;
 }
 
-// Replies whose frames have not begun, or errors behind them.
-bool Framed::is_owed_replies(Connection client) const {
+// The rest of a reply, replies that have not begun, or errors behind them.
+bool Framed::awaits_replies(Connection client) const {
     const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
     if (!upstream) return false;
     if (!owed_of(upstream).is_empty()) return true;
-    return !upstream.has(slot::kEndIn) &&
+    if (upstream.has(slot::kEndIn)) return false;
+    return is_reply_open(client) ||
            session_of(client).record().messages > session_of(upstream).record().messages;
-}
-
-bool Framed::awaits_replies(Connection client) const {
-    if (is_owed_replies(client)) return true;
-    const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
-    return upstream && !upstream.has(slot::kEndIn) && is_reply_open(client);
 }
 
 // Errors whose place does not come any more, then what was put off. Inside a frame that was cut there is no
 // place for them.
 bool Framed::say_last_word(Connection to) {
     if (to.is_dialled()) return false;
-    if (say_all_errors(to)) return true;
+    if (!say_all_errors(to)) return true;
     slot::SessionRecord& record = session_of(to).record();
     const bool is_last = session_of(to).word().has(slot::kLastWord);
     if (!is_last && record.later == 0) return false;
@@ -144,19 +139,19 @@ bool Framed::say_last_word(Connection to) {
     return true;
 }
 
-// False: none are left. True: the connection is gone, or its last word was said meanwhile.
+// False: the connection is gone, or closes already: what is said and goes out at once calls for the last word
+// again, so that this calls itself, once for each 4 KiB of errors at most.
 bool Framed::say_all_errors(Connection client) {
     const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
-    if (!upstream || is_reply_open(client)) return false;
+    if (!upstream || is_reply_open(client)) return true;
     const uint64_t tag = client.tag();
     for (OwedErrors owed = owed_of(upstream); !owed.is_empty();) {
         slot::Journal::Redo changes(connections_.journal());
-        const std::string_view errors = owed.take_any(changes, due_errors_);
-        connections_.say(changes, client, errors);
+        connections_.say(changes, client, owed.take_any(changes, due_errors_));
         if (client.tag() != tag || client.state() != slot::State::open || client.has(slot::kClosing))
-            return true;
+            return false;
     }
-    return false;
+    return true;
 }
 
 // Its client learns why.
@@ -175,8 +170,8 @@ std::string Framed::client_name(Connection c) const {
     return client ? peer_name(client.record()) : "a client that is gone";
 }
 
-Step Framed::answer(Input& in, const Verdict& verdict, const FrameProgress& frame, std::string_view payload,
-                    Step step) {
+Step Framed::answer(Input& in, const FrameVerdict& verdict, const FrameProgress& frame,
+                    std::string_view payload, Step step) {
     if (verdict.what == What::control) {
         return on_control(in, static_cast<ControlType>(frame.type), payload, step);
     }
@@ -184,7 +179,7 @@ Step Framed::answer(Input& in, const Verdict& verdict, const FrameProgress& fram
         return end_with(in, FrameError::unauthorized, "authentication comes first", CloseReason::unauthorized,
                         step);
     }
-    return refuse(in, refusal_of(verdict.code), step);
+    return refuse(in, verdict.refusal, step);
 }
 
 Step Framed::on_control(Input& in, ControlType type, std::string_view payload, Step step) {
@@ -237,13 +232,15 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
 }
 
 // Its upstream is dialled for who is known, not for whoever connects. What came behind AUTH waits with its
-// answer, unread what comes from now on.
+// answer.
 Step Framed::begin_joining(Input& in, slot::SessionWord word, Step step) {
     const std::string_view rest = in.text.substr(step.consumed);
     step.consumed = in.bytes.count;
     if (!rest.empty()) {
         slot::ChunkPool& chunks = connections_.chunks();
-        const slot::ChunkId chunk = chunks.take_large();
+        if (chunks.is_over_budget()) return shed(in, step);
+        const slot::ChunkId chunk =
+            rest.size() <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
         if (chunk == 0) return shed(in, step);
         std::memcpy(chunks.data(chunk), rest.data(), rest.size());
         chunks.link(chunk).range = rest.size();
@@ -253,7 +250,6 @@ Step Framed::begin_joining(Input& in, slot::SessionWord word, Step step) {
     in.session.set_word(in.changes, word);
     slot::RecordWord record_word = in.from.word();
     record_word.state = slot::State::waiting;
-    record_word.flags |= slot::kThrottled;
     in.changes.set(&in.from->word, record_word.pack());
     in.from->ended_tick = connections_.now();
     return step;
@@ -261,23 +257,21 @@ Step Framed::begin_joining(Input& in, slot::SessionWord word, Step step) {
 
 void Framed::on_dialled(Connection dialled) {
     const Connection client = connections_.peer_of(dialled);
-    const uint64_t tag = client ? client.tag() : 0;
+    if (client && session_of(client).word().state == SessionState::joining) return join(dialled, client);
     proxy_->on_dialled(dialled);
-    if (!client || client.tag() != tag || client.state() != slot::State::open) return;
-    if (session_of(client).word().state == SessionState::joining) join(client);
 }
 
-void Framed::join(Connection client) {
+// In one commit: nothing comes from the upstream before AUTH_OK.
+void Framed::join(Connection dialled, Connection client) {
     const Session session = session_of(client);
     const slot::ChunkId chunk = session.chunk();
     slot::SessionWord word = session.word();
     word.state = SessionState::active;
-    slot::RecordWord record_word = client.word();
-    record_word.flags &= static_cast<uint16_t>(~slot::kThrottled);
     slot::Journal::Redo changes(connections_.journal());
+    connections_.open_pair(changes, dialled, client);
     session.set_word(changes, word);
-    changes.set(&client->word, record_word.pack());
     const std::string_view reply = reply_.auth_ok(session.id());
+    const uint64_t tag = dialled.tag();
     if (chunk == 0) {
         connections_.say(changes, client, reply);
     } else {
@@ -285,6 +279,7 @@ void Framed::join(Connection client) {
         const auto count = static_cast<uint32_t>(connections_.chunks().link(chunk).range);
         connections_.hand_in(changes, client, reply, chunk, count);
     }
+    if (dialled.tag() == tag && dialled.state() == slot::State::open) connections_.advance(dialled);
 }
 
 // What is in flight is answered first: by us it is; an upstream gets the end of its input, and has its time.

@@ -53,7 +53,6 @@ int32_t Framed::ticks_left(Connection c) const {
     if (frame_ != 0 && session.is_inside_frame() && is_heard(c)) left = until(c->input_tick + frame_, now);
     if (has_put_off(c)) left = std::min(left, is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0);
     if (c.is_dialled()) return left;
-    if (word.state == slot::SessionState::joining) return 0;
     if (c.has(slot::kThrottled)) {
         const uint64_t wait_ns = rate_.wait_ns(session.record().rate_ns, connections_.now_ns());
         left = std::min(left, static_cast<int32_t>(ticks_of(wait_ns)));
@@ -85,7 +84,6 @@ void Framed::on_due(Connection c) {
     }
     if (has_put_off(c) && !is_reply_open(c)) return send_put_off(c);
     if (c.is_dialled()) return;
-    if (word.state == slot::SessionState::joining) return join(c);
     if (c.has(slot::kThrottled) && rate_.wait_ns(session.record().rate_ns, connections_.now_ns()) == 0) {
         c->input_tick = now;
         c.set(slot::kThrottled, false);

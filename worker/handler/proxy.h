@@ -25,7 +25,6 @@ public:
     }
     Connection sink_of(Connection from) override { return connections_.peer_of(from); }
     Connection source_of(Connection to) override { return connections_.peer_of(to); }
-    slot::State first_state() const override { return slot::State::waiting; }
     bool needs_peer(Connection) const override { return true; }
     void on_accepted(Connection client) override;
     void on_resumed(Connection dialled) override;

@@ -105,7 +105,8 @@ void Connections::on_readable(Connection c) {
 // output is sent once after the last.
 void Connections::hand_on(Connection source) {
     take_steps(source);
-    if (appended_to_[0] != 0 || (source.word().flags & kUnsettled) != 0) [[unlikely]]
+    const slot::RecordWord word = source.word();
+    if (appended_to_[0] != 0 || (word.flags & kUnsettled) != 0 || word.state == State::waiting) [[unlikely]]
         push_appended(source);
 }
 

@@ -68,8 +68,8 @@ public:
     // Output that nobody's input made, text or a chunk that becomes it: sent, or kept. What changes with it
     // is in `redo`.
     void say(slot::Journal::Redo& redo, Connection c, std::string_view reply, slot::ChunkId chunk = 0);
-    // What came from `c` before, `count` bytes in a large chunk of the handler's, is handled as if it were
-    // received now, after `reply` is out.
+    // What came from `c` before, `count` bytes in a chunk of the handler's, is handled as if it were received
+    // now, behind `reply`.
     void hand_in(slot::Journal::Redo& redo, Connection c, std::string_view reply, slot::ChunkId chunk,
                  uint32_t count);
     // Reading stops or goes on as the water marks of what takes the bytes say.
@@ -103,7 +103,10 @@ public:
     Connection publish_accepted(int fd, const slot::Record& fields, slot::JournalWord after);
     // Makes `fields` the record of a dialled one, the peer of `client`.
     Connection publish_dialled(int fd, const slot::Record& fields, Connection client);
+    // It is connected: both are read from now on.
     void publish_dial_done(Connection dialled, Connection client);
+    // The same as part of `redo`; then `advance(dialled)` is to be called.
+    void open_pair(slot::Journal::Redo& redo, Connection dialled, Connection client);
     void watch(Connection c);
     void update_interest(Connection c);
     // The epoll set tells of a file that is no longer ours and can't be taken out of it: it would do so for

@@ -55,6 +55,7 @@ bool Connections::pass_end(Connection from) {
     if (sink.has_output()) return true;
     if (!sink.has(slot::kEndOut)) {
         if (rules_of(sink)->handler->say_last_word(sink)) return false;
+        if (sink.has_output()) return true;
         shut(sink);
     }
     if (!from.has(slot::kEndOut) || !sink.has(slot::kEndIn)) return true;

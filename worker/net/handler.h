@@ -54,12 +54,10 @@ public:
     // Whose input fills the output of `to`; none: nobody's.
     virtual Connection source_of(Connection to) = 0;
 
-    // In what state a connection begins: `open`, or `waiting` if it is not to be read yet.
-    virtual slot::State first_state() const { return slot::State::open; }
     // Its record is about to be published: what lies beside it is made ready.
     virtual void prepare(Connection) {}
-    // For each client, a connection is dialled, which is its peer. Asked of a client: of this one, by now.
-    virtual bool needs_peer(Connection) const { return false; }
+    // A client waits, unread, until another connection was dialled for it, and has that as its peer.
+    virtual bool needs_peer(Connection /*client*/) const { return false; }
     // A new connection, registered; or one that waits without a peer, since a step or since a predecessor.
     virtual void on_accepted(Connection) {}
     // A successor found it dialing.
@@ -75,7 +73,8 @@ public:
     virtual void on_due(Connection) {}
     // It is told of drains, and ends by itself: it is closed at the end of one only.
     virtual bool says_goodbye() const { return false; }
-    // All that fed `to` is out and nothing more will come. True: it began to close it, saying why.
+    // All that fed `to` is out and nothing more will come. True: it began to close it, saying why, or it is
+    // gone. False: what it said, if anything, goes out before the end.
     virtual bool say_last_word(Connection /*to*/) { return false; }
     // No server took it. True: it began to close it, saying why.
     virtual bool on_no_upstream(Connection /*client*/, slot::CloseReason) { return false; }

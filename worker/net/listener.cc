@@ -259,7 +259,7 @@ Listener::Step Listener::on_accept_error(int error) {
 slot::Record Listener::make_record(const Address& peer) {
     slot::Record record{};
     slot::RecordWord word;
-    word.state = rules_.handler->first_state();
+    word.state = slot::State::open;
     word.kind = place_.is_unix ? slot::Kind::accepted_unix : slot::Kind::accepted_tcp;
     record.word = word.pack();
     auto& serial = connections_.memory().worker_control().next_connection;

@@ -213,24 +213,25 @@ void Connections::say(slot::Journal::Redo& redo, Connection c, std::string_view 
     push_appended(c);
 }
 
-// The chunk takes the place of the one that is received into.
+// Until the journal says `received`, nobody looks at what the copy overwrites.
 void Connections::hand_in(slot::Journal::Redo& redo, Connection c, std::string_view reply, ChunkId chunk,
                           uint32_t count) {
-    if (!chunks_.ready()) return end(c, slot::CloseReason::local_fault, true);
+    if (!have_receive_chunk()) return end(c, slot::CloseReason::local_fault, true);
     take_in_hand(c);
     slot::JournalPage& page = journal_.page();
-    const auto former = static_cast<ChunkId>(page.receive_chunk);
-    page.buffer_at = memory_.offset_of(chunks_.data(chunk));
-    page.buffer_bytes = chunks_.bytes(chunk);
+    char* buffer = chunks_.data(static_cast<ChunkId>(page.receive_chunk));
+    std::memcpy(buffer, chunks_.data(chunk), count);
+    page.buffer_at = memory_.offset_of(buffer);
+    page.buffer_bytes = slot::kLargeChunkBytes;
     page.received_bytes = count;
     const Addition addition{.reply = reply};
     append(redo, c, &addition, {});
-    redo.set(&page.receive_chunk, chunk);
     redo.set(&page.handled_bytes, 0);
     redo.set(&c->received, c->received - count);
     redo.commit({slot::Phase::received, count});
-    if (former != 0) chunks_.release(former);
+    chunks_.release(chunk);
     note_appended(c);
+    if (!have_receive_chunk()) return end(c, slot::CloseReason::local_fault, true);
     hand_on(c);
 }
 

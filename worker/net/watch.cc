@@ -69,7 +69,9 @@ Connection Connections::place(int fd, const slot::Record& fields, slot::RecordWo
 Connection Connections::publish_accepted(int fd, const slot::Record& fields, slot::JournalWord after) {
     slot::RecordWord word;
     const Connection c = place(fd, fields, &word);
-    rules_of(fields.listener)->handler->prepare(c);
+    Handler* handler = rules_of(fields.listener)->handler;
+    handler->prepare(c);
+    if (handler->needs_peer(c)) word.state = State::waiting;
     journal_.take_in_hand(fd, word.generation, 0, 0);
     slot::ListenerCounters& counters = *rules_of(fields.listener)->counters;
     slot::Journal::Redo redo(journal_);
@@ -97,18 +99,22 @@ Connection Connections::publish_dialled(int fd, const slot::Record& fields, Conn
 }
 
 void Connections::publish_dial_done(Connection dialled, Connection client) {
+    slot::Journal::Redo redo(journal_);
+    open_pair(redo, dialled, client);
+    redo.commit();
+    advance(dialled);
+}
+
+void Connections::open_pair(slot::Journal::Redo& redo, Connection dialled, Connection client) {
     FAULT_POINT(dial_connected_not_published);
     slot::RecordWord word = dialled.word();
     word.state = State::open;
     word.flags |= slot::kConnected;
     slot::RecordWord client_word = client.word();
     client_word.state = State::open;
-    slot::Journal::Redo redo(journal_);
     redo.set(&dialled->word, word.pack());
     redo.set(&client->word, client_word.pack());
-    redo.commit();
     dialled->active_tick = client->active_tick = client->input_tick = now_;
-    advance(dialled);
 }
 
 void Connections::watch(Connection c) {
@@ -241,7 +247,16 @@ void Connections::on_deadline(int fd) {
     if (why == CloseReason::local_fault) return handler->on_accepted(c);
     if (why == CloseReason::none) return on_handler_due(c);
     // Its server keeps its end open, and has had its time for the replies.
-    if (why == CloseReason::half_closed && handler->say_last_word(c)) return;
+    if (why == CloseReason::half_closed) {
+        const bool had_output = c.has_output();
+        if (handler->say_last_word(c)) return;
+        if (!had_output && c.has_output()) {
+            slot::Journal::Redo redo(journal_);
+            begin_closing(redo, c, why);
+            redo.commit();
+            return advance(c);
+        }
+    }
     end(c, why, why == CloseReason::slow_reader || why == CloseReason::closing_timeout);
 }
 

@@ -16,6 +16,7 @@ bool OwedErrors::add(slot::Journal::Redo& changes, uint64_t place, Refusal refus
     ChunkId into = chunk();
     Window now = into != 0 ? window() : Window();
     if (into == 0 || (now.count == capacity(into) && capacity(into) < slot::kLargeChunkBytes / 8)) {
+        if (chunks_.is_over_budget()) return false;
         const ChunkId former = into;
         into = former == 0 ? chunks_.take_small() : chunks_.take_large();
         if (into == 0) return false;

@@ -30,7 +30,7 @@ public:
     uint32_t replies_before_next(uint64_t replies) const;
 
     // At the end; its place is behind `place` replies. `spent`: a chunk to release once this is committed, or
-    // 0. False: there is no memory, or more wait than a large chunk holds.
+    // 0. False: there is no memory within the budget, or more wait than a large chunk holds.
     bool add(slot::Journal::Redo& changes, uint64_t place, Refusal refusal, slot::ChunkId* spent);
     // Takes from the front, as frames that `room` has place for, those whose place has come. `spent`: as
     // above.

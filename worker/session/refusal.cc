@@ -18,8 +18,7 @@ ErrorText text_of(Refusal refusal) {
             return {FrameError::malformed, "not a control frame that a client sends"};
         case Refusal::no_memory:
             return {FrameError::unavailable, "no memory for a message that comes in parts"};
-        case Refusal::failed:
-        case Refusal::count: break;
+        case Refusal::failed: break;
     }
     return {FrameError::failed, "failed"};
 }

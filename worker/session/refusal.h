@@ -24,7 +24,6 @@ enum class Refusal : uint8_t {
     close_with_payload,
     not_from_client,
     no_memory,
-    count,
 };
 
 struct ErrorText {

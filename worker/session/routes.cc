@@ -4,21 +4,21 @@ namespace tcpd::worker {
 
 namespace {
 
-constexpr Verdict kNoRoute{Verdict::What::refuse, FrameError::malformed};
+constexpr FrameVerdict kNoRoute{FrameVerdict::What::refuse, Refusal::no_route};
 
-Verdict verdict_of(const conf::Route& route) {
+FrameVerdict verdict_of(const conf::Route& route) {
     switch (route.action) {
-        case conf::RouteAction::echo: return {Verdict::What::pass};
-        case conf::RouteAction::discard: return {Verdict::What::drop};
+        case conf::RouteAction::echo: return {FrameVerdict::What::pass};
+        case conf::RouteAction::discard: return {FrameVerdict::What::drop};
         case conf::RouteAction::error: break;
     }
-    return {Verdict::What::refuse, static_cast<FrameError>(route.error)};
+    return {FrameVerdict::What::refuse, refusal_of(static_cast<FrameError>(route.error))};
 }
 
 }  // namespace
 
 Routes::Routes(const conf::Handler& handler) {
-    if (handler.kind == conf::HandlerKind::discard) rest_ = {Verdict::What::drop};
+    if (handler.kind == conf::HandlerKind::discard) rest_ = {FrameVerdict::What::drop};
     if (handler.kind != conf::HandlerKind::routes) return;
     rest_ = kNoRoute;
     for (const conf::Route& route : handler.routes) {
@@ -32,7 +32,7 @@ Routes::Routes(const conf::Handler& handler) {
     }
 }
 
-Verdict Routes::look_up(uint32_t type) const {
+FrameVerdict Routes::look_up(uint32_t type) const {
     for (const Route& route : routes_) {
         if (type >= route.first && type <= route.last) return route.verdict;
     }

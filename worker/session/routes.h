@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "conf/config.h"
-#include "worker/protocol/control_frame.h"
+#include "worker/session/refusal.h"
 
 namespace tcpd::worker {
 
-struct Verdict {
+struct FrameVerdict {
     enum class What : uint8_t {
         pass,     // to whoever takes the handler's frames: back, or on
         relay,    // the same, and not counted: an upstream's control frame
@@ -21,14 +21,14 @@ struct Verdict {
         unauthorized,
     };
     What what = What::pass;
-    FrameError code = FrameError::malformed;  // of `refuse`
-    bool operator==(const Verdict&) const = default;
+    Refusal refusal = Refusal::no_route;  // of `refuse`
+    bool operator==(const FrameVerdict&) const = default;
 };
 
 class Routes {
 public:
     explicit Routes(const conf::Handler& handler);
-    Verdict find(uint32_t type) const {
+    FrameVerdict find(uint32_t type) const {
         if (routes_.empty()) [[likely]]
             return rest_;
         return look_up(type);
@@ -37,11 +37,11 @@ public:
 private:
     struct Route {
         uint32_t first, last;
-        Verdict verdict;
+        FrameVerdict verdict;
     };
-    Verdict look_up(uint32_t type) const;
+    FrameVerdict look_up(uint32_t type) const;
     std::vector<Route> routes_;
-    Verdict rest_;
+    FrameVerdict rest_;
 };
 
 }  // namespace tcpd::worker

@@ -29,7 +29,6 @@ struct PairHandler : Handler {
     }
     Connection sink_of(Connection from) override { return connections.peer_of(from); }
     Connection source_of(Connection to) override { return connections.peer_of(to); }
-    slot::State first_state() const override { return slot::State::waiting; }
     bool needs_peer(Connection) const override { return true; }
     Connections& connections;
 };
