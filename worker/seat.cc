@@ -28,6 +28,7 @@ robust_list robust_node;
 // away.
 struct SecondWay {
     std::atomic<uint32_t>* word;
+    uint32_t held_by_us;  // the word once this process has taken it
     Seat::Predecessor predecessor;
     std::atomic<bool> is_waiting;
 };
@@ -39,6 +40,9 @@ void sleep_while(std::atomic<uint32_t>& word, uint32_t seen) {
     ::syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);
 }
 
+// FUTEX_WAITERS from the start: the kernel wakes nobody without it.
+uint32_t held_by(pid_t tid) { return static_cast<uint32_t>(tid) | FUTEX_WAITERS; }
+
 bool is_vacant(uint32_t word) { return word == 0 || (word & FUTEX_OWNER_DIED) != 0; }
 
 // The word may be rubbish too, so the predecessor is compared with what this process remembers of its own
@@ -49,7 +53,8 @@ void mark_if_predecessor_died() {
     if (predecessor.pid == 0 || predecessor.dead_pid->load() != static_cast<uint32_t>(predecessor.pid))
         return;
     uint32_t seen = second_way.word->load();
-    while (!is_vacant(seen) && !second_way.word->compare_exchange_weak(seen, FUTEX_OWNER_DIED)) {
+    while (!is_vacant(seen) && seen != second_way.held_by_us &&
+           !second_way.word->compare_exchange_weak(seen, FUTEX_OWNER_DIED)) {
     }
 }
 
@@ -101,6 +106,7 @@ void Seat::wait(const Predecessor& predecessor) {
     const pid_t tid = own_tid();
     register_robust_list(word_);
     second_way.word = word_;
+    second_way.held_by_us = held_by(tid);
     second_way.predecessor = predecessor;
     second_way.is_waiting = true;
     mark_if_predecessor_died();  // the signal may have come before this
@@ -110,17 +116,15 @@ void Seat::wait(const Predecessor& predecessor) {
     clear_own_number(predecessor.dead_pid, tid);
 }
 
-// FUTEX_WAITERS from the start: the kernel wakes nobody without it.
 bool Seat::try_take(pid_t tid) {
     uint32_t seen = word_->load();
-    if (is_vacant(seen))
-        return word_->compare_exchange_strong(seen, static_cast<uint32_t>(tid) | FUTEX_WAITERS);
+    if (is_vacant(seen)) return word_->compare_exchange_strong(seen, held_by(tid));
     sleep_while(*word_, seen);
     return false;
 }
 
 bool Seat::give_away(pid_t holder) {
-    uint32_t held = static_cast<uint32_t>(holder) | FUTEX_WAITERS;
+    uint32_t held = held_by(holder);
     if (!word_->compare_exchange_strong(held, FUTEX_WAITERS | FUTEX_OWNER_DIED)) return false;
     ::syscall(SYS_futex, word_, FUTEX_WAKE, 1, nullptr, nullptr, 0);
     return true;

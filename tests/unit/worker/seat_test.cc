@@ -1,6 +1,7 @@
 #include "worker/seat.h"
 
 #include <linux/futex.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 #include <boost/test/unit_test.hpp>
@@ -65,6 +66,20 @@ bool is_asleep(pid_t pid) {
     std::ifstream file("/proc/" + std::to_string(pid) + "/syscall");
     long number = -1;
     return file >> number && number == SYS_futex;
+}
+
+bool is_stopped(pid_t pid) {
+    int status = 0;
+    return ::waitpid(pid, &status, 0) == pid && WIFSTOPPED(status);
+}
+
+// Until `holds`; the child is stopped then.
+template <typename Condition>
+bool step_until(pid_t pid, Condition holds) {
+    while (!holds()) {
+        if (::ptrace(PTRACE_SINGLESTEP, pid, 0, 0) != 0 || !is_stopped(pid)) return false;
+    }
+    return true;
 }
 
 }  // namespace
@@ -145,6 +160,26 @@ BOOST_AUTO_TEST_CASE(a_holder_ignores_a_late_signal_about_its_predecessor) {
         return seat.holder() == ::getpid() ? 0 : 1;
     });
     BOOST_TEST(holder.wait() == 0);
+}
+
+// It is told of the death that it has just seen by itself, so many instructions after it took the seat.
+BOOST_AUTO_TEST_CASE(a_signal_that_comes_with_the_seat_does_not_make_it_vacant) {
+    seen->dead_pid = 4711;
+    for (int instructions = 0; instructions < 60; ++instructions) {
+        word() = FUTEX_OWNER_DIED;
+        ForkedChild standby([this] {
+            ::ptrace(PTRACE_TRACEME, 0, 0, 0);
+            ::raise(SIGSTOP);
+            seat.wait({4711, &seen->dead_pid});
+            return seat.holder() == ::getpid() ? 0 : 1;
+        });
+        BOOST_REQUIRE(is_stopped(standby.pid()));
+        BOOST_REQUIRE(step_until(standby.pid(), [&] { return seat.holder() != 0; }));
+        int left = instructions;
+        BOOST_REQUIRE(step_until(standby.pid(), [&] { return left-- == 0; }));
+        ::ptrace(PTRACE_CONT, standby.pid(), 0, slot::holder_died_signal());
+        BOOST_TEST(standby.wait() == 0);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_holder_is_not_taken_for_a_dead_one_of_its_number) {
