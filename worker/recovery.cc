@@ -20,6 +20,13 @@ using slot::State;
 namespace {
 constexpr uint32_t kMostTries = 3;
 
+// Where a recovery begins. Of what was received, each step is handled under the same word; the bytes that are
+// done with have room between its phase and its count.
+uint64_t place_of(JournalWord word, uint64_t handled_bytes) {
+    static_assert(slot::kLargeChunkBytes < 1 << 24);
+    return word.pack() | (handled_bytes & 0xFFFFFF) << 32;
+}
+
 void set_reason(Connection c, CloseReason reason) {
     slot::RecordWord word = c.word();
     word.reason = static_cast<uint8_t>(reason);
@@ -56,7 +63,7 @@ void Recovery::adopt(bool first, slot::Cause cause, bool after_fault) {
     }
     end_untrusted(found);
     page_.recovery_tries = 0;
-    page_.last_word = 0;
+    page_.last_place = 0;
     FAULT_POINT(adopt_done);
 }
 
@@ -71,8 +78,9 @@ JournalWord Recovery::begin(bool first) {
     const JournalWord word = connections_.journal().word();
     auto& recovered = connections_.memory().scoreboard().recovered;
     if (!first && word.phase < Phase::count) ++recovered[static_cast<size_t>(word.phase)];
-    page_.recovery_tries = word.pack() == page_.last_word ? page_.recovery_tries + 1 : 1;
-    page_.last_word = word.pack();
+    const uint64_t place = place_of(word, page_.handled_bytes);
+    page_.recovery_tries = place == page_.last_place ? page_.recovery_tries + 1 : 1;
+    page_.last_place = place;
     if (word.phase != Phase::redo) return word;
     if (connections_.journal().reapply()) return connections_.journal().word();
     log::error("slot memory: the redo log is not to be trusted, it was not applied");

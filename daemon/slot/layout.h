@@ -147,8 +147,8 @@ struct JournalPage {
     uint32_t buffer_bytes;
     uint32_t send_bytes;
     uint64_t receive_chunk;   // id of the chunk that the worker receives into; 0: none yet
-    uint64_t last_word;       // what the last recovery began with
-    uint32_t recovery_tries;  // recoveries in a row that began with that word and were not got through
+    uint64_t last_place;      // where the last recovery began: `word`, and handled_bytes in its spare bits
+    uint32_t recovery_tries;  // recoveries in a row that began there and were not got through
     uint32_t received_bytes;  // what the last recv brought; stored before `word` says `received`
     uint64_t handled_bytes;   // of them, done with; through the redo log once some are
     RedoEntry redo[kMaxRedo];

@@ -204,7 +204,7 @@ BOOST_AUTO_TEST_CASE(three_deaths_without_progress_end_the_connection_in_hand_al
     death.in(Phase::received, 5);
     for (int deaths = 0; deaths < 3; ++deaths) {  // each began and did not get through
         death.page.recovery_tries = deaths == 0 ? 0 : death.page.recovery_tries + 1;
-        death.page.last_word = death.page.word.load();
+        death.page.last_place = death.page.word.load();
     }
     death.page.recovery_tries = 3;
     succeed();
@@ -213,6 +213,22 @@ BOOST_AUTO_TEST_CASE(three_deaths_without_progress_end_the_connection_in_hand_al
     BOOST_TEST(
         memory.scoreboard().listeners[0].closed[static_cast<size_t>(slot::CloseReason::stuck_recovery)] ==
         1u);
+}
+
+// As where what was received takes many steps, and a worker dies at each few.
+BOOST_AUTO_TEST_CASE(deaths_that_each_came_further_end_nothing) {
+    Ends e = echo_client();
+    write_all(e.client.get(), "hello");
+    Death death(*this, at(e.server));
+    BOOST_REQUIRE(recv(e.server, death.buffer, 65536, 0) == 5);
+    death.in(Phase::received, 5);
+    death.page.last_place = death.page.word.load();
+    death.page.recovery_tries = 3;
+    death.page.handled_bytes = 2;
+    at(e.server)->received = 2;
+    succeed();
+    BOOST_TEST(read_now(e.client.get()) == "llo");
+    BOOST_TEST(lost() == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(unsent_output_over_several_chunks_outlives_its_worker) {
