@@ -72,7 +72,8 @@ public:
 
 protected:
     uint64_t send_limit() const override {
-        return plan_.far == Role::echo ? std::min(up_bytes_, received_ + plan_.window) : up_bytes_;
+        return plan_.far == Role::echo ? std::min(up_bytes_, in_.asked_by(received_) + plan_.window)
+                                       : up_bytes_;
     }
     bool output_is_over() const override {
         if (sent_ < up_bytes_ || plan_.holds || (plan_.far_ends_first && !end_seen_)) return false;
@@ -97,27 +98,31 @@ protected:
 
 private:
     void begin_frames(uint64_t seed) {
-        out_ = Pattern::of_frames(seed, plan_.frames);
-        in_ = out_.reply();
+        const Pattern down = Pattern::of_frames(seed + 1, plan_.frames);
+        if (plan_.down_bytes) plan_.down_bytes = down.frame_end(plan_.down_bytes);
+        const std::string hello = plan_.frames.greets ? hello_for(plan_, seed).bytes() : "";
+        out_ = Pattern::of_frames(seed, plan_.frames, hello);
+        in_ = plan_.far == Role::source ? down : out_.reply();
         up_bytes_ = plan_.up_bytes == kEndless ? kEndless : out_.frame_end(plan_.up_bytes);
-        if (!plan_.frames.breaks) return;
+        if (plan_.frames.last_word == LastWord::none) return;
         plan_.far_ends_first = true;
-        out_.break_at(up_bytes_);
-        in_.break_at(up_bytes_);
-        up_bytes_ = out_.end_of_break();
+        out_.end_at(up_bytes_);
+        in_.end_at(in_.most_answered(up_bytes_));
+        up_bytes_ = out_.last_word_end();
     }
     uint64_t least_end() const {
         return plan_.frames ? out_.frame_end(sent_) : std::max<uint64_t>(sent_, sizeof(Hello));
     }
     bool is_endless_source() const { return plan_.far == Role::source && plan_.down_bytes == kEndless; }
+    bool has_last_word() const { return plan_.frames.last_word != LastWord::none; }
     uint64_t answer_bytes() const {
-        if (plan_.frames.breaks) return in_.end_of_break();
-        if (plan_.far == Role::echo) return up_bytes_;
+        if (has_last_word()) return in_.last_word_end();
+        if (plan_.far == Role::echo) return in_.most_answered(up_bytes_);
         return plan_.far == Role::sink || is_endless_source() ? 0 : plan_.down_bytes;
     }
     uint64_t most_bytes() const {
-        if (plan_.frames.breaks && sent_ > out_.break_begin()) return in_.end_of_break();
-        if (plan_.far == Role::echo) return sent_;
+        if (has_last_word() && sent_ > out_.last_word_begin()) return in_.last_word_end();
+        if (plan_.far == Role::echo) return in_.most_answered(sent_);
         return plan_.far == Role::sink ? 0 : plan_.down_bytes;
     }
 

@@ -9,13 +9,13 @@
 namespace tcpd::test {
 
 using worker::ControlType;
+using worker::FrameError;
 
 namespace {
 
 constexpr size_t kFramesOfARound = 37;
-constexpr size_t kHeader = worker::kTcpdHeaderBytes;
-constexpr size_t kUnknownBytes = 16;  // the session id, which ends the reply's prefix
-constexpr size_t kBreakBytes = 3000;  // more than one receive of what comes in small segments
+constexpr size_t kUnknownBytes = 16;   // the session id, which ends the reply's prefix
+constexpr size_t kBrokenBytes = 3000;  // more than one receive of what comes in small segments
 
 // splitmix64: one multiply-and-shift chain a word, any word at once.
 uint64_t word_at(uint64_t seed, uint64_t index) {
@@ -23,6 +23,17 @@ uint64_t word_at(uint64_t seed, uint64_t index) {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
     return z ^ (z >> 31);
+}
+
+std::string header(const FrameShape& shape, uint32_t type, uint64_t payload_bytes) {
+    if (shape.is_tcpd) return header_bytes(type, payload_bytes);
+    return header_bytes(type, payload_bytes).substr(worker::kTcpdHeaderBytes - shape.header_bytes());
+}
+
+std::string error(FrameError code, const char* reason) {
+    const auto number = static_cast<uint16_t>(code);
+    return frame_bytes(ControlType::error,
+                       std::string{static_cast<char>(number >> 8), static_cast<char>(number)} + reason);
 }
 
 }  // namespace
@@ -53,7 +64,8 @@ bool Pattern::matches(uint64_t at, const char* from, size_t bytes) const {
         const size_t part = std::min(bytes, sizeof expected);
         fill(at, expected, part);
         // Nobody can know a session's id.
-        for (uint64_t i = at; is_reply_ && i < std::min<uint64_t>(at + part, prefix_.size()); ++i) {
+        for (uint64_t i = at;
+             is_reply_ && shape_.authenticates && i < std::min<uint64_t>(at + part, prefix_.size()); ++i) {
             if (i + kUnknownBytes >= prefix_.size()) expected[i - at] = from[i - at];
         }
         if (std::memcmp(expected, from, part) != 0) return false;
@@ -64,69 +76,126 @@ bool Pattern::matches(uint64_t at, const char* from, size_t bytes) const {
     return true;
 }
 
-Pattern Pattern::of_frames(uint64_t seed, const FrameShape& shape) {
+// -- frames
+
+size_t FrameShape::header_bytes() const { return is_tcpd ? worker::kTcpdHeaderBytes : sizeof(uint32_t); }
+
+Pattern Pattern::of_frames(uint64_t seed, const FrameShape& shape, const std::string& hello) {
     Pattern pattern(seed);
     pattern.shape_ = shape;
     if (shape.authenticates) pattern.prefix_ = frame_bytes(ControlType::auth, credential(kStreamToken));
+    if (!hello.empty()) pattern.prefix_ = header(shape, 0, hello.size()) + hello;
     uint64_t end = 0;
     for (size_t i = 0; i < kFramesOfARound; ++i) {
         const uint64_t random = word_at(seed, ~uint64_t{i});
         const uint64_t payload =
             pattern.is_ping(i) ? random % (worker::kMostPingBytes + 1)
                                : shape.least_bytes + random % (shape.most_bytes - shape.least_bytes + 1);
-        pattern.ends_.push_back(end += kHeader + payload);
+        pattern.ends_.push_back(end += shape.header_bytes() + payload);
     }
+    pattern.asked_ends_ = pattern.ends_;
     return pattern;
 }
 
-// Of the same length, byte for byte.
+// The prefix is as long.
 Pattern Pattern::reply() const {
     Pattern reply = *this;
     reply.is_reply_ = true;
     if (shape_.authenticates) {
         reply.prefix_ = frame_bytes(ControlType::auth_ok, std::string(kUnknownBytes, '\0'));
     }
+    uint64_t end = 0;
+    for (size_t i = 0; i < ends_.size(); ++i) {
+        const uint64_t same = ends_[i] - (i == 0 ? 0 : ends_[i - 1]);
+        const std::string error = error_for(i);
+        reply.ends_[i] = end += !is_answered(i) ? 0 : error.empty() ? same : error.size();
+    }
     return reply;
+}
+
+uint32_t Pattern::type(uint64_t frame) const {
+    if (is_ping(frame)) return type_of(is_reply_ ? ControlType::pong : ControlType::ping);
+    return static_cast<uint32_t>(shape_.answerer == Answerer::routes ? frame % 6 : frame);
+}
+
+bool Pattern::is_answered(uint64_t frame) const {
+    if (shape_.answerer == Answerer::echo || is_ping(frame)) return true;
+    return shape_.answerer == Answerer::routes && type(frame) != 2 && type(frame) != 4;
+}
+
+// In the place of an answer, if not empty.
+std::string Pattern::error_for(uint64_t frame) const {
+    if (shape_.answerer != Answerer::routes || is_ping(frame)) return "";
+    if (type(frame) == 3) return error(FrameError::unavailable, "not available");
+    return type(frame) == 5 ? error(FrameError::malformed, "no route for this type") : "";
+}
+
+// Behind the prefix.
+Pattern::Place Pattern::find(const Ends& ends, uint64_t at) const {
+    const uint64_t in_frames = at - prefix_.size(), rest = in_frames % ends.back();
+    const auto frame = static_cast<uint64_t>(std::upper_bound(ends.begin(), ends.end(), rest) - ends.begin());
+    return {in_frames / ends.back(), frame, rest - (frame == 0 ? 0 : ends[frame - 1])};
+}
+
+uint64_t Pattern::begin_of(const Ends& ends, const Place& place) const {
+    return prefix_.size() + place.round * ends.back() + (place.frame == 0 ? 0 : ends[place.frame - 1]);
 }
 
 uint64_t Pattern::frame_end(uint64_t at) const {
     if (at <= prefix_.size()) return prefix_.size();
-    const uint64_t in_frames = at - prefix_.size(), round = ends_.back();
-    const uint64_t rest = in_frames % round;
-    if (rest == 0) return at;
-    return at - rest + *std::lower_bound(ends_.begin(), ends_.end(), rest);
+    const Place place = find(ends_, at - 1);
+    return begin_of(ends_, {place.round, place.frame + 1, 0});
 }
 
-void Pattern::break_at(uint64_t at) {
-    break_at_ = at;
-    break_ = std::string(kBreakBytes, 'x');
-    if (is_reply_) break_ = frame_bytes(ControlType::error, std::string("\x01\x90").append("bad magic"));
+// An echo may begin before all is there, and an error is sent as soon as a header says what it is for.
+uint64_t Pattern::most_answered(uint64_t asked) const {
+    if (shape_.answerer == Answerer::echo || asked <= prefix_.size()) return asked;
+    Place place = find(asked_ends_, asked);
+    if (place.skip >= shape_.header_bytes()) ++place.frame;
+    return begin_of(ends_, place);
+}
+
+uint64_t Pattern::asked_by(uint64_t answered) const {
+    if (shape_.answerer == Answerer::echo || answered < prefix_.size()) return answered;
+    return begin_of(asked_ends_, find(ends_, answered));
+}
+
+void Pattern::end_at(uint64_t at) {
+    last_word_at_ = at;
+    if (shape_.last_word == LastWord::goodbye) {
+        last_word_ = is_reply_ ? "" : frame_bytes(ControlType::close);
+    } else {
+        last_word_ = is_reply_ ? error(FrameError::malformed, "bad magic") : std::string(kBrokenBytes, 'x');
+    }
 }
 
 void Pattern::fill_frames(uint64_t at, char* to, size_t bytes) const {
     while (bytes) {
-        if (at >= break_at_) {
-            const size_t skip = std::min<size_t>(at - break_at_, break_.size());
-            break_.copy(to, bytes, skip);
+        if (at >= last_word_at_) {
+            const size_t skip = std::min<size_t>(at - last_word_at_, last_word_.size());
+            last_word_.copy(to, bytes, skip);
             return;
         }
-        const uint64_t place = (at - prefix_.size()) % ends_.back();
-        const auto frame =
-            static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), place) - ends_.begin());
-        const uint64_t begin = frame == 0 ? 0 : ends_[frame - 1], skip = place - begin;
-        size_t part = static_cast<size_t>(std::min<uint64_t>(
-            {bytes, ends_[frame] - place, break_at_ - at, skip < kHeader ? kHeader - skip : kEndless}));
-        if (skip < kHeader) {
-            const ControlType ping = is_reply_ ? ControlType::pong : ControlType::ping;
-            const uint32_t type = is_ping(frame) ? type_of(ping) : static_cast<uint32_t>(frame);
-            header_bytes(type, ends_[frame] - begin - kHeader).copy(to, part, skip);
+        const Place place = find(ends_, at);
+        const uint64_t end = begin_of(ends_, {place.round, place.frame + 1, 0});
+        std::string text = is_reply_ ? error_for(place.frame) : "";
+        if (text.empty()) text = header_of(place.frame);
+        auto part = static_cast<size_t>(std::min<uint64_t>({bytes, end - at, last_word_at_ - at}));
+        if (place.skip < text.size()) {
+            part = std::min<size_t>(part, text.size() - place.skip);
+            text.copy(to, part, place.skip);
         } else {
-            fill_random(at, to, part);
+            fill_random(begin_of(asked_ends_, place) + place.skip, to, part);
         }
         to += part;
         at += part;
         bytes -= part;
     }
+}
+
+std::string Pattern::header_of(uint64_t frame) const {
+    const uint64_t bytes = asked_ends_[frame] - (frame == 0 ? 0 : asked_ends_[frame - 1]);
+    return header(shape_, type(frame), bytes - shape_.header_bytes());
 }
 
 std::string Hello::bytes() const { return std::string(reinterpret_cast<const char*>(this), sizeof *this); }

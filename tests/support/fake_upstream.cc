@@ -55,7 +55,8 @@ void watch(int epoll, int fd, uint32_t events, int operation = EPOLL_CTL_ADD) {
 // The upstream's end: it learns from the client's first bytes what it is to do.
 class FakeUpstream::ServerEnd : public ExactEndpoint {
 public:
-    using ExactEndpoint::ExactEndpoint;
+    ServerEnd(UniqueFd fd, const FrameShape& frames)
+        : ExactEndpoint(std::move(fd)), frames_(frames), before_hello_(frames ? frames.header_bytes() : 0) {}
     bool is_paced() const override { return is_told() && hello_.paced; }
     uint32_t registered = EPOLLIN;  // with epoll
 
@@ -71,31 +72,39 @@ protected:
     bool end_is_right() const override { return is_told(); }
     bool takes(const char* bytes, size_t n) override {
         if (is_told()) return in_.matches(received_, bytes, n);
-        std::memcpy(first_ + received_, bytes, n);
-        if (received_ + n == sizeof(Hello)) be_told();
+        first_.append(bytes, n);
+        if (first_.size() == told_at()) be_told();
         return true;
     }
-    size_t read_limit() const override { return is_told() ? hello_.read_piece : sizeof(Hello) - received_; }
+    size_t read_limit() const override { return is_told() ? hello_.read_piece : told_at() - received_; }
     size_t piece_limit() const override { return hello_.piece; }
     uint64_t urgent_at() const override {
         if (!is_told() || !hello_.urgent) return kEndless;
-        return hello_.role == Role::echo ? sizeof(Hello) : 0;
+        return hello_.role == Role::echo ? told_at() : 0;
     }
     bool resets_now() const override { return is_told() && hello_.resets && sent_ == hello_.down_bytes; }
 
 private:
-    bool is_told() const { return received_ >= sizeof(Hello); }
+    uint64_t told_at() const { return before_hello_ + sizeof(Hello); }
+    bool is_told() const { return received_ >= told_at(); }
     void be_told() {
-        hello_ = Hello::from(first_);
-        in_ = Pattern(hello_.seed, hello_.bytes());
-        out_ = hello_.role == Role::source ? Pattern(hello_.seed + 1) : in_;
+        hello_ = Hello::from(first_.data() + before_hello_);
+        in_ = pattern(hello_.seed, hello_.bytes());
+        out_ = hello_.role == Role::source ? pattern(hello_.seed + 1, "") : in_;
+        if (!in_.matches(0, first_.data(), first_.size())) throw Failed("the stream begins wrong");
     }
-    char first_[sizeof(Hello)];
+    Pattern pattern(uint64_t seed, const std::string& hello) const {
+        return frames_ ? Pattern::of_frames(seed, frames_, hello) : Pattern(seed, hello);
+    }
+    const FrameShape frames_;
+    const size_t before_hello_;
+    std::string first_;
     Hello hello_;
 };
 
 FakeUpstream::FakeUpstream(const UpstreamOptions& options)
-    : listener_(bound_listener(options)),
+    : frames_(options.frames),
+      listener_(bound_listener(options)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       stop_(eventfd(0, EFD_CLOEXEC)) {
     address_ = local_address(listener_.get());
@@ -131,7 +140,7 @@ void FakeUpstream::accept_all() {
         if (!fd) return;
         prepare_socket(fd.get());
         const int number = fd.get();
-        ends_[number] = std::make_unique<ServerEnd>(std::move(fd));
+        ends_[number] = std::make_unique<ServerEnd>(std::move(fd), frames_);
         watch(epoll_.get(), number, EPOLLIN);
         ++accepted_;
     }

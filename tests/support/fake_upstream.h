@@ -20,6 +20,7 @@ struct UpstreamOptions {
     std::string unix_path;   // empty: TCP, on an address of its own
     int receive_buffer = 0;  // SO_RCVBUF
     int segment = 0;         // TCP_MAXSEG
+    FrameShape frames;       // of all streams, each Hello in the first one
 };
 
 struct UpstreamResults {
@@ -51,6 +52,7 @@ private:
     void on_event(int fd, uint32_t events);
     void end(int fd, Outcome outcome);
 
+    FrameShape frames_;
     Address address_;
     UniqueFd listener_, epoll_, stop_;
     std::unordered_map<int, std::unique_ptr<ServerEnd>> ends_;

@@ -57,7 +57,7 @@ void make_frames(Plan& plan, Side side) {
     }
     if (side == framed_closed) {
         plan.up_bytes = 2000;
-        plan.frames.breaks = true;
+        plan.frames.last_word = LastWord::broken;
     }
     if ((side & (framed_chunks | framed_long)) == 0) return;
     plan.up_bytes = 200'000;
