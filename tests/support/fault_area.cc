@@ -33,6 +33,8 @@ void FaultArea::arm(fault::Point point, fault::Action action, uint32_t countdown
     store(area_->armed, static_cast<uint32_t>(point) + 1);
 }
 
+void FaultArea::change_every(uint32_t every) { store(area_->every, every); }
+
 void FaultArea::arm_two(fault::Point first, fault::Point second, fault::Action action, uint32_t countdown) {
     disarm();
     store(area_->then, static_cast<uint32_t>(second) + 1);

@@ -20,6 +20,8 @@ public:
     std::string environment() const { return "TCPD_FAULT_FILE=" + path_; }
     // Acts on the `countdown`-th pass from now, then on every `every`-th; 0: once.
     void arm(fault::Point point, fault::Action action, uint32_t countdown = 1, uint32_t every = 0);
+    // From the next act on.
+    void change_every(uint32_t every);
     // Acts at `first` on the countdown-th pass, and at `second` on its next pass after that.
     void arm_two(fault::Point first, fault::Point second, fault::Action action, uint32_t countdown = 1);
     void disarm();

@@ -10,6 +10,12 @@ namespace {
 
 constexpr unsigned kClients = 6;
 
+// Of the journal's points many steps have a share.
+uint32_t deaths_at(fault::Point point) {
+    using fault::Point;
+    return point >= Point::journal_filled_not_published && point <= Point::journal_applied_not_idle ? 40 : 10;
+}
+
 UpstreamOptions upstream_options(Case in_case, const TempDir& directory) {
     if (in_case == unix_socket) return {.unix_path = directory / "upstream.sock"};
     if (in_case == pressure) return {.receive_buffer = 4096, .segment = 536};
@@ -114,6 +120,7 @@ FaultWalk::FaultWalk(Side side, Case in_case) : side_(side), case_(in_case) {
 }
 
 void FaultWalk::walk() {
+    look();
     for (size_t i = 0; i < kPoints; ++i) {
         const auto point = static_cast<fault::Point>(i);
         const Provoked how = kRows[i].how;
@@ -139,9 +146,8 @@ void FaultWalk::check_books() const {
 }
 
 void FaultWalk::visit(fault::Point point) {
-    for (unsigned i = 0; i < times(1, 30); ++i) kill_at(point, 1 + i * i);
-    // Somewhere in the middle of things, too.
-    kill_at(point, 7);
+    const bool by_traffic = kRows[static_cast<size_t>(point)].how == Provoked::by_traffic;
+    for (unsigned i = 0; i < times(1, 30); ++i) by_traffic ? kill_at(point, i == 0) : kill_before(point);
 }
 
 // The successor of who died at `first` dies as well: as it adopts, and where it goes on with what was in
@@ -149,15 +155,13 @@ void FaultWalk::visit(fault::Point point) {
 void FaultWalk::visit_with_second(fault::Point first) {
     using fault::Point;
     for (unsigned i = 0; i < times(1, 10); ++i) {
-        kill_at_both(first, Point::adopt_done, 2 + i);
-        if (is_soak()) kill_at_both(first, Point::adopt_before, 2 + i);
+        kill_at_both(first, Point::adopt_done);
+        if (is_soak()) kill_at_both(first, Point::adopt_before);
         const bool is_counted = first == Point::recv_done_not_published ||
                                 first == Point::send_done_not_published ||
                                 first == Point::flush_done_not_published;
         if (is_counted && must_act(Point::recovery_counted_not_published)) {
-            for (const unsigned countdown : {1, 2, 5}) {
-                kill_at_both(first, Point::recovery_counted_not_published, countdown + i);
-            }
+            for (unsigned n = 0; n < 3; ++n) kill_at_both(first, Point::recovery_counted_not_published);
         }
     }
 }
@@ -167,28 +171,52 @@ bool FaultWalk::must_act(fault::Point point) const {
     return (row.sides & side_) && (row.cases & case_);
 }
 
-void FaultWalk::kill_at(fault::Point point, uint32_t countdown) {
-    const std::string name = kPointNames[static_cast<size_t>(point)];
-    const bool by_traffic = kRows[static_cast<size_t>(point)].how == Provoked::by_traffic;
-    const uint32_t before = area_.acted(point);
-    const auto has_acted = [&] { return area_.acted(point) > before; };
+// How often the points are passed in the lives of some connections.
+void FaultWalk::look() {
+    for (size_t i = 0; i < kPoints; ++i) passes_[i] = area_.passed(static_cast<fault::Point>(i));
     ExactPeer peer;
-    area_.arm(point, fault::Action::kill, by_traffic ? countdown : 1);
     peer.open(address_, walk_plan(side_, case_), kClients);
-    if (!by_traffic) kill_until(peer, has_acted);
-    if (must_act(point)) {
-        peer.run_until(name + " to act", has_acted);
-    } else {
-        peer.run_until("some connections", [&] { return has_acted() || peer.results().finished > kClients; });
-    }
+    check_service(peer, "nothing");
+    for (size_t i = 0; i < kPoints; ++i) passes_[i] = area_.passed(static_cast<fault::Point>(i)) - passes_[i];
+}
+
+// On the first pass, which lies where connections begin, and then on others through the lives of some: at the
+// same distance from each other, they could all be alike.
+void FaultWalk::kill_at(fault::Point point, bool from_first) {
+    const std::string name = kPointNames[static_cast<size_t>(point)];
+    const uint32_t before = area_.acted(point), deaths = must_act(point) ? deaths_at(point) : 1;
+    const auto draw_distance = [&] {
+        return 3 + draw(3 + passes_[static_cast<size_t>(point)] / deaths_at(point));
+    };
+    ExactPeer peer;
+    area_.arm(point, fault::Action::kill, from_first ? 1 : draw_distance(), draw_distance());
+    peer.open(address_, walk_plan(side_, case_), kClients);
+    peer.run_until(fmt::format("{} deaths at {}", deaths, name), [&] {
+        area_.change_every(draw_distance());
+        return area_.acted(point) - before >= deaths ||
+               (!must_act(point) && peer.results().finished > kClients);
+    });
     area_.disarm();
     kills_ += area_.acted(point) - before;
     check_service(peer, name);
 }
 
-void FaultWalk::kill_at_both(fault::Point first, fault::Point second, uint32_t countdown) {
-    const std::string name = fmt::format("{}, then {}", kPointNames[static_cast<size_t>(first)],
-                                         kPointNames[static_cast<size_t>(second)]);
+// Workers are killed wherever they are, until a successor was at the point.
+void FaultWalk::kill_before(fault::Point point) {
+    const uint32_t before = area_.acted(point);
+    ExactPeer peer;
+    area_.arm(point, fault::Action::kill);
+    peer.open(address_, walk_plan(side_, case_), kClients);
+    kill_until(peer, [&] { return area_.acted(point) > before; });
+    area_.disarm();
+    kills_ += area_.acted(point) - before;
+    check_service(peer, kPointNames[static_cast<size_t>(point)]);
+}
+
+void FaultWalk::kill_at_both(fault::Point first, fault::Point second) {
+    const uint32_t countdown = 2 + draw(passes_[static_cast<size_t>(first)] / 2);
+    const std::string name = fmt::format("{}, pass {}, then {}", kPointNames[static_cast<size_t>(first)],
+                                         countdown, kPointNames[static_cast<size_t>(second)]);
     const uint32_t before = area_.acted(second);
     ExactPeer peer;
     area_.arm_two(first, second, fault::Action::kill, countdown);
@@ -213,7 +241,6 @@ void FaultWalk::check_service(ExactPeer& peer, const std::string& name) {
     check_status(name);
 }
 
-// Kills workers wherever they are, until a successor was where the point is.
 void FaultWalk::kill_until(ExactPeer& peer, const std::function<bool()>& has_acted) {
     for (int tries = 0; !has_acted(); ++tries) {
         const uint64_t goal = peer.results().sent + 5000 + static_cast<uint64_t>(tries) * 777 % 5000;
