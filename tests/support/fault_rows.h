@@ -22,6 +22,16 @@ enum Side : unsigned {
     framed_long = 64,     // longer ones, passed on as they come
     framed_auth = 128,    // behind an AUTH that comes byte by byte
     framed_closed = 256,  // then what is no frame: an ERROR closes
+    // Others of them, PINGs among them:
+    framed_discard = 512,  // taken
+    framed_routes = 1024,  // each answered as its type says, or not
+    // Frames that go on to an upstream, which sends them back:
+    proxied = 2048,           // short ones
+    proxied_chunks = 4096,    // as framed_chunks
+    proxied_long = 8192,      // as framed_long
+    proxied_goodbye = 16384,  // then CLOSE
+    proxied_broken = 32768,   // then what is no frame
+    proxied_lengths = 65536,  // of a framing that is not tcpd's
 };
 
 // In what condition they are.
@@ -32,13 +42,22 @@ enum Case : unsigned {
     upstream_ends_first = 8,
     urgent_byte = 16,  // sent before
     unix_socket = 32,  // on both sides; one connection may be closed for each kill
+    limited = 64,      // limits.connections_per_ip
 };
 
-inline constexpr unsigned kProxy = client_side | upstream_side;
-inline constexpr unsigned kFramed = framed | framed_chunks | framed_long | framed_auth | framed_closed;
+inline constexpr unsigned kProxiedFrames =
+    proxied | proxied_chunks | proxied_long | proxied_goodbye | proxied_broken | proxied_lengths;
+inline constexpr unsigned kProxy = client_side | upstream_side | kProxiedFrames;
+inline constexpr unsigned kChunks = framed_chunks | proxied_chunks;
+inline constexpr unsigned kLong = framed_long | proxied_long;
+inline constexpr unsigned kFramed = framed | framed_chunks | framed_long | framed_auth | framed_closed |
+                                    framed_discard | framed_routes | kProxiedFrames;
 inline constexpr unsigned kSending = echo | kProxy | kFramed;
+// What is gathered, or tcpd's own, goes out behind what waits.
+inline constexpr unsigned kFlushing = kChunks | framed_discard | framed_routes;
+inline constexpr unsigned kSendingAtOnce = kSending & ~(kChunks | framed_discard);
 inline constexpr unsigned kAllSides = kSending | discard;
-inline constexpr unsigned kAllCases = 63;
+inline constexpr unsigned kAllCases = 127;
 
 enum class Provoked {
     by_traffic,      // a worker passes it as it serves
@@ -54,6 +73,7 @@ struct Row {
     Provoked how;
     unsigned sides = kAllSides;  // where it must act, not only may
     unsigned cases = kAllCases;
+    unsigned always = 0;  // sides where it must act in other cases, too
 };
 
 namespace row {
@@ -64,11 +84,11 @@ inline constexpr Row recv_before{Provoked::by_traffic};
 inline constexpr Row recv_done_not_published{Provoked::by_traffic};
 inline constexpr Row recv_published_not_handled{Provoked::by_traffic};
 inline constexpr Row step_not_begun{Provoked::by_traffic};
-inline constexpr Row send_before{Provoked::by_traffic, kSending & ~framed_chunks};
-inline constexpr Row send_done_not_published{Provoked::by_traffic, kSending & ~framed_chunks};
-inline constexpr Row flush_before{Provoked::by_traffic, kSending, pressure};
-inline constexpr Row flush_done_not_published{Provoked::by_traffic, kSending, pressure};
-inline constexpr Row flush_published_not_pressed{Provoked::by_traffic, kSending, pressure};
+inline constexpr Row send_before{Provoked::by_traffic, kSendingAtOnce};
+inline constexpr Row send_done_not_published{Provoked::by_traffic, kSendingAtOnce};
+inline constexpr Row flush_before{Provoked::by_traffic, kSending, pressure, kFlushing};
+inline constexpr Row flush_done_not_published{Provoked::by_traffic, kSending, pressure, kFlushing};
+inline constexpr Row flush_published_not_pressed{Provoked::by_traffic, kSending, pressure, kFlushing};
 inline constexpr Row journal_filled_not_published{Provoked::by_traffic};
 inline constexpr Row journal_count_published_not_applied{Provoked::by_traffic};
 inline constexpr Row journal_half_applied{Provoked::by_traffic};

@@ -9,6 +9,7 @@ namespace tcpd::test {
 namespace {
 
 constexpr unsigned kClients = 6;
+constexpr unsigned kPlaces = 3 * kClients;  // limited; who comes next may come before the last one is closed
 
 // Of the journal's points many steps have a share.
 uint32_t deaths_at(fault::Point point) {
@@ -16,10 +17,14 @@ uint32_t deaths_at(fault::Point point) {
     return point >= Point::journal_filled_not_published && point <= Point::journal_applied_not_idle ? 40 : 10;
 }
 
-UpstreamOptions upstream_options(Case in_case, const TempDir& directory) {
-    if (in_case == unix_socket) return {.unix_path = directory / "upstream.sock"};
-    if (in_case == pressure) return {.receive_buffer = 4096, .segment = 536};
-    return {};
+UpstreamOptions upstream_options(Side side, Case in_case, const TempDir& directory) {
+    UpstreamOptions options{.frames = walk_plan(side, in_case).frames};
+    if (in_case == unix_socket) options.unix_path = directory / "upstream.sock";
+    if (in_case == pressure) {
+        options.receive_buffer = 4096;
+        options.segment = 536;
+    }
+    return options;
 }
 
 const TempDir& socket_directory() {
@@ -37,12 +42,13 @@ void end_first(Plan& plan, Side side, Case in_case) {
     if (in_case != upstream_ends_first) return;
     plan.far = Role::source;
     plan.far_ends_first = true;
-    if (side == client_side) plan.down_bytes = 100;
+    plan.down_bytes = side == client_side ? 100 : 12'000;
 }
 
-void press(Plan& plan) {
+void press(Plan& plan, Side side) {
+    if (side & kProxiedFrames) plan.far = Role::source;  // an echo comes no faster than it can be read
     plan.up_bytes = plan.up_bytes > 1000 ? 120'000 : plan.up_bytes;
-    plan.down_bytes = plan.down_bytes ? 120'000 : 0;
+    plan.down_bytes = plan.down_bytes || plan.far == Role::source ? 120'000 : 0;
     plan.window = 1 << 30;
     plan.piece = 8000;
     plan.receive_buffer = 4096;
@@ -52,44 +58,57 @@ void press(Plan& plan) {
     plan.paced = plan.far_paced = true;
 }
 
-// The window has room for the longest frame, which comes back once all of it is there.
+// The window has room for the longest frame, which comes back once all of it is there. No PINGs where an
+// upstream answers: nobody can know which of its answers come first.
 void make_frames(Plan& plan, Side side) {
     plan.far = Role::echo;
     plan.piece = 300;
-    plan.frames = {.least_bytes = 0, .most_bytes = 400, .pings = true};
-    if (side == framed_auth) {
-        plan.up_bytes = 500;
-        plan.frames.authenticates = true;
+    plan.frames = {.least_bytes = 0, .most_bytes = 400};
+    if (side & (kChunks | kLong)) {
+        plan.up_bytes = 200'000;
+        plan.window = 400'000;
+        plan.piece = 16'000;
+        plan.frames = {.least_bytes = 4096, .most_bytes = 65'000};
     }
-    if (side == framed_closed) {
+    if (side & kLong) plan.frames = {.least_bytes = 66'000, .most_bytes = 150'000};
+    plan.frames.pings = (side & kProxy) == 0;
+    plan.frames.greets = side & kProxy;
+    plan.frames.is_tcpd = side != proxied_lengths;
+    plan.frames.authenticates = side == framed_auth;
+    if (side == framed_auth) plan.up_bytes = 500;
+    if (side & (framed_closed | proxied_broken | proxied_goodbye)) {
         plan.up_bytes = 2000;
-        plan.frames.last_word = LastWord::broken;
+        plan.frames.last_word = side == proxied_goodbye ? LastWord::goodbye : LastWord::broken;
     }
-    if ((side & (framed_chunks | framed_long)) == 0) return;
-    plan.up_bytes = 200'000;
-    plan.window = 400'000;
-    plan.piece = 16'000;
-    plan.frames = {.least_bytes = 4096, .most_bytes = 65'000, .pings = true};
-    if (side == framed_long) plan.frames = {.least_bytes = 66'000, .most_bytes = 150'000, .pings = true};
+    if (side == framed_discard) plan.frames.answerer = Answerer::discard;
+    if (side == framed_routes) plan.frames.answerer = Answerer::routes;
 }
 
 std::string framing_of(Side side) {
     if ((side & kFramed) == 0) return "";
+    if (side == proxied_lengths) return "framing: lengths, ";
     if (side != framed_auth) return "framing: tcpd, ";
     const std::string tokens =
         socket_directory().write("tokens", fmt::format("alice:{}\n", kStreamTokenSha256));
     return fmt::format("framing: tcpd, auth: {{methods: [token], tokens: {}}}, ", tokens);
 }
 
+const char* handler_of(Side side) {
+    if (side & kProxy) return "{proxy: back}";
+    if (side & (discard | framed_discard)) return "discard";
+    return side == framed_routes ? kStreamRoutes : "echo";
+}
+
 }  // namespace
 
 std::string walk_config(Side side, Case in_case, const std::string& upstream) {
-    const char* handler = side & (echo | kFramed) ? "echo" : side == discard ? "discard" : "{proxy: back}";
     std::string text = fmt::format(
         "workers: 1\nlog: {{level: info}}\nsupervisor: {{respawn: {{initial: 1ms, max: 1ms}}}}\n"
-        "listeners: {{it: {{listen: '{}', {}limits: {{output_high: 16KiB, output_low: 4KiB}}, handler: "
-        "{}}}}}\n",
-        in_case == unix_socket ? "unix:$DIR/it.sock" : "127.0.0.1:0", framing_of(side), handler);
+        "framings: {{lengths: {}}}\n"
+        "listeners: {{it: {{listen: '{}', {}limits: {{output_high: 16KiB, output_low: 4KiB, "
+        "connections_per_ip: {}}}, handler: {}}}}}\n",
+        kStreamFraming, in_case == unix_socket ? "unix:$DIR/it.sock" : "127.0.0.1:0", framing_of(side),
+        in_case == limited ? kPlaces : 0, handler_of(side));
     if (side & kProxy) text += fmt::format("upstreams: {{back: {{servers: ['{}']}}}}\n", upstream);
     return text;
 }
@@ -105,13 +124,13 @@ Plan walk_plan(Side side, Case in_case) {
     if (side & kFramed) make_frames(plan, side);
     plan.urgent = in_case == urgent_byte;
     end_first(plan, side, in_case);
-    if (in_case == pressure) press(plan);
+    if (in_case == pressure) press(plan, side);
     return plan;
 }
 
 FaultWalk::FaultWalk(Side side, Case in_case) : side_(side), case_(in_case) {
     if (side & kProxy) {
-        upstream_ = std::make_unique<FakeUpstream>(upstream_options(in_case, socket_directory()));
+        upstream_ = std::make_unique<FakeUpstream>(upstream_options(side, in_case, socket_directory()));
     }
     daemon_ = std::make_unique<TestDaemon>(
         DaemonOptions{.config = walk_config(side, in_case, upstream_ ? upstream_->text() : ""),
@@ -129,10 +148,9 @@ void FaultWalk::walk() {
     }
     if (area_.passed(fault::Point::recv_before) == 0)
         throw Failed("this tcpd was built without fault points");
-    if (upstream_ && case_ != unix_socket) {
-        BOOST_CHECK_EQUAL(upstream_->settled().finished, upstream_->results().accepted);
-    }
-    BOOST_CHECK_EQUAL(daemon_->open_connections(), 0U);
+    if (upstream_ && case_ != unix_socket) check_upstream(upstream_->settled());
+    held_.clear();
+    wait_for("all to be closed", [&] { return daemon_->open_connections() == 0; });
     check_books();
 }
 
@@ -143,6 +161,30 @@ void FaultWalk::check_books() const {
     BOOST_CHECK_EQUAL(status.count("it", "received_bytes"), up_bytes_);
     BOOST_CHECK_EQUAL(status.count("it", "sent_bytes"), down_bytes_);
     BOOST_CHECK_EQUAL(status.count("it", "accepted"), status.total("closed"));
+}
+
+// It got and sent what the clients sent and got, but for the last words that are tcpd's. Who breaks its
+// stream once all was answered is ended at once, on both sides.
+void FaultWalk::check_upstream(const UpstreamResults& results) const {
+    BOOST_CHECK_EQUAL(results.finished + (side_ == proxied_broken ? results.reset : 0), results.accepted);
+    if (side_ & (proxied_goodbye | proxied_broken)) return;
+    BOOST_CHECK_EQUAL(results.received, up_bytes_);
+    BOOST_CHECK_EQUAL(results.sent, down_bytes_);
+}
+
+// Those that live through the whole walk, and as many as the limit leaves room for; then one more is refused.
+void FaultWalk::check_places() {
+    const auto wait_open = [this](size_t count) {
+        wait_for("the places", [&] { return daemon_->count("it", "open") == count; });
+    };
+    wait_open(held_.size());
+    const size_t held = held_.empty() ? kPlaces / 2 : held_.size();
+    while (held_.size() < kPlaces) held_.push_back(std::make_unique<BlockingClient>(address_));
+    wait_open(kPlaces);
+    BOOST_CHECK(BlockingClient(address_).wait_end() != Ending::timed_out);
+    BOOST_CHECK_EQUAL(daemon_->count("it", "refused per_ip"), ++refused_);
+    held_.resize(held);
+    wait_open(held);
 }
 
 void FaultWalk::visit(fault::Point point) {
@@ -168,7 +210,7 @@ void FaultWalk::visit_with_second(fault::Point first) {
 
 bool FaultWalk::must_act(fault::Point point) const {
     const Row& row = kRows[static_cast<size_t>(point)];
-    return (row.sides & side_) && (row.cases & case_);
+    return ((row.sides & side_) && (row.cases & case_)) || (row.always & side_);
 }
 
 // How often the points are passed in the lives of some connections.
@@ -239,6 +281,7 @@ void FaultWalk::check_service(ExactPeer& peer, const std::string& name) {
         results.wrong == 0 && (case_ == unix_socket ? lost_ <= kills_ : results.lost() == 0);
     BOOST_CHECK_MESSAGE(is_right, name << ": " << results.text());
     check_status(name);
+    if (case_ == limited) check_places();
 }
 
 void FaultWalk::kill_until(ExactPeer& peer, const std::function<bool()>& has_acted) {

@@ -8,7 +8,9 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <vector>
 
+#include "tests/support/blocking_client.h"
 #include "tests/support/exact_peer.h"
 #include "tests/support/fake_upstream.h"
 #include "tests/support/fault_area.h"
@@ -34,6 +36,8 @@ private:
     void check_service(ExactPeer& peer, const std::string& name);
     void check_status(const std::string& name) const;
     void check_books() const;
+    void check_upstream(const UpstreamResults& results) const;
+    void check_places();
     bool must_act(fault::Point point) const;
     uint32_t draw(uint32_t below) { return below < 2 ? 0 : random_() % below; }
 
@@ -44,7 +48,9 @@ private:
     std::unique_ptr<TestDaemon> daemon_;
     Address address_;
     std::mt19937 random_{std::random_device{}()};
-    std::array<uint32_t, kPoints> passes_{};  // in the lives of some connections
+    std::array<uint32_t, kPoints> passes_{};             // in the lives of some connections
+    std::vector<std::unique_ptr<BlockingClient>> held_;  // limited
+    uint64_t refused_ = 0;
     uint64_t kills_ = 0;
     uint64_t lost_ = 0;                       // over unix sockets
     uint64_t up_bytes_ = 0, down_bytes_ = 0;  // as the clients count them
