@@ -16,6 +16,8 @@ BOOST_AUTO_TEST_CASE(walk_client_ends_first) { FaultWalk(proxied, client_ends_fi
 BOOST_AUTO_TEST_CASE(walk_upstream_ends_first) { FaultWalk(proxied, upstream_ends_first).walk(); }
 BOOST_AUTO_TEST_CASE(walk_goodbye) { FaultWalk(proxied_goodbye, plain).walk(); }
 BOOST_AUTO_TEST_CASE(walk_last_error) { FaultWalk(proxied_broken, plain).walk(); }
+BOOST_AUTO_TEST_CASE(walk_auth) { FaultWalk(proxied_auth, plain).walk(); }
+BOOST_AUTO_TEST_CASE(walk_refused) { FaultWalk(proxied_refused, plain).walk(); }
 BOOST_AUTO_TEST_CASE(walk_lengths) { FaultWalk(proxied_lengths, plain).walk(); }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -14,7 +14,8 @@ using worker::FrameError;
 namespace {
 
 constexpr size_t kFramesOfARound = 37;
-constexpr size_t kUnknownBytes = 16;   // the session id, which ends the reply's prefix
+constexpr size_t kUnknownBytes = 16;  // the session id in AUTH_OK, which begins a reply
+constexpr uint32_t kRefusedType = 0xF009;
 constexpr size_t kBrokenBytes = 3000;  // more than one receive of what comes in small segments
 
 // splitmix64: one multiply-and-shift chain a word, any word at once.
@@ -64,9 +65,10 @@ bool Pattern::matches(uint64_t at, const char* from, size_t bytes) const {
         const size_t part = std::min(bytes, sizeof expected);
         fill(at, expected, part);
         // Nobody can know a session's id.
-        for (uint64_t i = at;
-             is_reply_ && shape_.authenticates && i < std::min<uint64_t>(at + part, prefix_.size()); ++i) {
-            if (i + kUnknownBytes >= prefix_.size()) expected[i - at] = from[i - at];
+        constexpr uint64_t kBegin = worker::kTcpdHeaderBytes, kEnd = kBegin + kUnknownBytes;
+        for (uint64_t i = std::max(at, kBegin);
+             is_reply_ && shape_.authenticates && i < std::min<uint64_t>(at + part, kEnd); ++i) {
+            expected[i - at] = from[i - at];
         }
         if (std::memcmp(expected, from, part) != 0) return false;
         at += part;
@@ -83,8 +85,9 @@ size_t FrameShape::header_bytes() const { return is_tcpd ? worker::kTcpdHeaderBy
 Pattern Pattern::of_frames(uint64_t seed, const FrameShape& shape, const std::string& hello) {
     Pattern pattern(seed);
     pattern.shape_ = shape;
-    if (shape.authenticates) pattern.prefix_ = frame_bytes(ControlType::auth, credential(kStreamToken));
-    if (!hello.empty()) pattern.prefix_ = header(shape, 0, hello.size()) + hello;
+    // AUTH with this token is as long as AUTH_OK: what comes back is as long as what was sent.
+    if (shape.authenticates) pattern.prefix_ = frame_bytes(ControlType::auth, credential(kToken));
+    if (!hello.empty()) pattern.prefix_ += header(shape, 0, hello.size()) + hello;
     uint64_t end = 0;
     for (size_t i = 0; i < kFramesOfARound; ++i) {
         const uint64_t random = word_at(seed, ~uint64_t{i});
@@ -102,29 +105,45 @@ Pattern Pattern::reply() const {
     Pattern reply = *this;
     reply.is_reply_ = true;
     if (shape_.authenticates) {
-        reply.prefix_ = frame_bytes(ControlType::auth_ok, std::string(kUnknownBytes, '\0'));
+        const std::string ok = frame_bytes(ControlType::auth_ok, std::string(kUnknownBytes, '\0'));
+        reply.prefix_.replace(0, ok.size(), ok);
     }
     uint64_t end = 0;
     for (size_t i = 0; i < ends_.size(); ++i) {
-        const uint64_t same = ends_[i] - (i == 0 ? 0 : ends_[i - 1]);
         const std::string error = error_for(i);
-        reply.ends_[i] = end += !is_answered(i) ? 0 : error.empty() ? same : error.size();
+        reply.ends_[i] = end += !is_answered(i) ? 0 : error.empty() ? asked_bytes(i) : error.size();
     }
     return reply;
 }
 
+Pattern Pattern::passed_on() const {
+    Pattern passed = *this;
+    uint64_t end = 0;
+    for (size_t i = 0; i < ends_.size(); ++i)
+        passed.ends_[i] = end += error_for(i).empty() ? asked_bytes(i) : 0;
+    return passed;
+}
+
+uint64_t Pattern::asked_bytes(uint64_t frame) const {
+    return asked_ends_[frame] - (frame == 0 ? 0 : asked_ends_[frame - 1]);
+}
+
 uint32_t Pattern::type(uint64_t frame) const {
     if (is_ping(frame)) return type_of(is_reply_ ? ControlType::pong : ControlType::ping);
+    if (shape_.answerer == Answerer::refusing && frame % 6 == 3) return kRefusedType;
     return static_cast<uint32_t>(shape_.answerer == Answerer::routes ? frame % 6 : frame);
 }
 
 bool Pattern::is_answered(uint64_t frame) const {
-    if (shape_.answerer == Answerer::echo || is_ping(frame)) return true;
+    const bool is_echo = shape_.answerer == Answerer::echo || shape_.answerer == Answerer::refusing;
+    if (is_echo || is_ping(frame)) return true;
     return shape_.answerer == Answerer::routes && type(frame) != 2 && type(frame) != 4;
 }
 
 // In the place of an answer, if not empty.
 std::string Pattern::error_for(uint64_t frame) const {
+    if (type(frame) == kRefusedType)
+        return error(FrameError::malformed, "not a control frame that a client sends");
     if (shape_.answerer != Answerer::routes || is_ping(frame)) return "";
     if (type(frame) == 3) return error(FrameError::unavailable, "not available");
     return type(frame) == 5 ? error(FrameError::malformed, "no route for this type") : "";
@@ -185,7 +204,7 @@ void Pattern::fill_frames(uint64_t at, char* to, size_t bytes) const {
             part = std::min<size_t>(part, text.size() - place.skip);
             text.copy(to, part, place.skip);
         } else {
-            fill_random(begin_of(asked_ends_, place) + place.skip, to, part);
+            fill_random(begin_of(asked_ends_, place) - prefix_.size() + place.skip, to, part);
         }
         to += part;
         at += part;
@@ -194,8 +213,7 @@ void Pattern::fill_frames(uint64_t at, char* to, size_t bytes) const {
 }
 
 std::string Pattern::header_of(uint64_t frame) const {
-    const uint64_t bytes = asked_ends_[frame] - (frame == 0 ? 0 : asked_ends_[frame - 1]);
-    return header(shape_, type(frame), bytes - shape_.header_bytes());
+    return header(shape_, type(frame), asked_bytes(frame) - shape_.header_bytes());
 }
 
 std::string Hello::bytes() const { return std::string(reinterpret_cast<const char*>(this), sizeof *this); }

@@ -14,8 +14,9 @@ namespace tcpd::test {
 
 inline constexpr uint64_t kEndless = uint64_t{1} << 60;
 
-// Who answers the frames of a stream: with the same, with nothing, or as kStreamRoutes says.
-enum class Answerer { echo, discard, routes };
+// Who answers the frames of a stream: with the same, with nothing, as kStreamRoutes says, or with the same
+// but for one in six, which a proxy refuses and keeps to itself.
+enum class Answerer { echo, discard, routes, refusing };
 
 // What comes after the last frame: no more; what is none, and is answered by the last ERROR; CLOSE.
 enum class LastWord { none, broken, goodbye };
@@ -26,8 +27,8 @@ struct FrameShape {
     Answerer answerer = Answerer::echo;
     LastWord last_word = LastWord::none;
     bool pings = false;          // one in four is a PING
-    bool authenticates = false;  // the first one is AUTH with kStreamToken
-    bool greets = false;         // the first one has the Hello
+    bool authenticates = false;  // the first one is AUTH with kToken
+    bool greets = false;         // the first one behind that has the Hello
     bool is_tcpd = true;         // of the tcpd protocol; false: kStreamFraming
     explicit operator bool() const { return most_bytes != 0; }
     size_t header_bytes() const;
@@ -37,10 +38,6 @@ inline constexpr const char* kStreamFraming = "{length: {offset: 0, size: 4}}";
 inline constexpr const char* kStreamRoutes =
     "{routes: [{types: 0-1, handler: echo}, {types: 2, handler: discard}, {types: 3, error: 503}, "
     "{types: 4, handler: discard, one_way: true}]}";
-// AUTH with it is as long as AUTH_OK: what comes back is as long as what was sent.
-inline constexpr const char* kStreamToken = "alpha-token-15b";
-inline constexpr const char* kStreamTokenSha256 =
-    "f5f75126e9a5b7e4912a7a5cbd2e2b258366266967b4f6f56e8587be5612197a";
 
 class Pattern {
 public:
@@ -53,6 +50,8 @@ public:
     // Whole frames, without an end, behind one with the Hello if there is any; and what comes back for it.
     static Pattern of_frames(uint64_t seed, const FrameShape& shape, const std::string& hello = {});
     Pattern reply() const;
+    // What a proxy passes on of it.
+    Pattern passed_on() const;
     // Where the frame that the byte before `at` belongs to ends.
     uint64_t frame_end(uint64_t at) const;
     // Of a reply: the most that may have come back for the first `asked` bytes, and how many of them nothing
@@ -76,6 +75,7 @@ private:
     void fill_random(uint64_t at, char* to, size_t bytes) const;
     std::string header_of(uint64_t frame) const;
     std::string error_for(uint64_t frame) const;
+    uint64_t asked_bytes(uint64_t frame) const;
     bool is_ping(uint64_t frame) const { return shape_.pings && frame % 4 == 1; }
     uint32_t type(uint64_t frame) const;
     bool is_answered(uint64_t frame) const;

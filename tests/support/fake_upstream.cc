@@ -94,7 +94,7 @@ private:
         if (!in_.matches(0, first_.data(), first_.size())) throw Failed("the stream begins wrong");
     }
     Pattern pattern(uint64_t seed, const std::string& hello) const {
-        return frames_ ? Pattern::of_frames(seed, frames_, hello) : Pattern(seed, hello);
+        return frames_ ? Pattern::of_frames(seed, frames_, hello).passed_on() : Pattern(seed, hello);
     }
     const FrameShape frames_;
     const size_t before_hello_;

@@ -26,12 +26,14 @@ enum Side : unsigned {
     framed_discard = 512,  // taken
     framed_routes = 1024,  // each answered as its type says, or not
     // Frames that go on to an upstream, which sends them back:
-    proxied = 2048,           // short ones
-    proxied_chunks = 4096,    // as framed_chunks
-    proxied_long = 8192,      // as framed_long
-    proxied_goodbye = 16384,  // then CLOSE
-    proxied_broken = 32768,   // then what is no frame
-    proxied_lengths = 65536,  // of a framing that is not tcpd's
+    proxied = 2048,            // short ones
+    proxied_chunks = 4096,     // as framed_chunks
+    proxied_long = 8192,       // as framed_long
+    proxied_goodbye = 16384,   // then CLOSE
+    proxied_broken = 32768,    // then what is no frame
+    proxied_lengths = 65536,   // of a framing that is not tcpd's
+    proxied_auth = 131072,     // as framed_auth
+    proxied_refused = 262144,  // some of them refused by an ERROR in its place
 };
 
 // In what condition they are.
@@ -45,8 +47,8 @@ enum Case : unsigned {
     limited = 64,      // limits.connections_per_ip
 };
 
-inline constexpr unsigned kProxiedFrames =
-    proxied | proxied_chunks | proxied_long | proxied_goodbye | proxied_broken | proxied_lengths;
+inline constexpr unsigned kProxiedFrames = proxied | proxied_chunks | proxied_long | proxied_goodbye |
+                                           proxied_broken | proxied_lengths | proxied_auth | proxied_refused;
 inline constexpr unsigned kProxy = client_side | upstream_side | kProxiedFrames;
 inline constexpr unsigned kChunks = framed_chunks | proxied_chunks;
 inline constexpr unsigned kLong = framed_long | proxied_long;

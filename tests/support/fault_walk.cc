@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 
+#include "tests/support/framed_client.h"
+
 namespace tcpd::test {
 namespace {
 
@@ -19,6 +21,7 @@ uint32_t deaths_at(fault::Point point) {
 
 UpstreamOptions upstream_options(Side side, Case in_case, const TempDir& directory) {
     UpstreamOptions options{.frames = walk_plan(side, in_case).frames};
+    options.frames.authenticates = false;  // that is between client and proxy
     if (in_case == unix_socket) options.unix_path = directory / "upstream.sock";
     if (in_case == pressure) {
         options.receive_buffer = 4096;
@@ -74,7 +77,7 @@ void make_frames(Plan& plan, Side side) {
     plan.frames.pings = (side & kProxy) == 0;
     plan.frames.greets = side & kProxy;
     plan.frames.is_tcpd = side != proxied_lengths;
-    plan.frames.authenticates = side == framed_auth;
+    plan.frames.authenticates = side & (framed_auth | proxied_auth);
     if (side == framed_auth) plan.up_bytes = 500;
     if (side & (framed_closed | proxied_broken | proxied_goodbye)) {
         plan.up_bytes = 2000;
@@ -82,15 +85,15 @@ void make_frames(Plan& plan, Side side) {
     }
     if (side == framed_discard) plan.frames.answerer = Answerer::discard;
     if (side == framed_routes) plan.frames.answerer = Answerer::routes;
+    if (side == proxied_refused) plan.frames.answerer = Answerer::refusing;
 }
 
 std::string framing_of(Side side) {
     if ((side & kFramed) == 0) return "";
     if (side == proxied_lengths) return "framing: lengths, ";
-    if (side != framed_auth) return "framing: tcpd, ";
-    const std::string tokens =
-        socket_directory().write("tokens", fmt::format("alice:{}\n", kStreamTokenSha256));
-    return fmt::format("framing: tcpd, auth: {{methods: [token], tokens: {}}}, ", tokens);
+    if ((side & (framed_auth | proxied_auth)) == 0) return "framing: tcpd, ";
+    return fmt::format("framing: tcpd, auth: {{methods: [token], tokens: {}}}, ",
+                       socket_directory().write("tokens", kTokens));
 }
 
 const char* handler_of(Side side) {
@@ -163,11 +166,11 @@ void FaultWalk::check_books() const {
     BOOST_CHECK_EQUAL(status.count("it", "accepted"), status.total("closed"));
 }
 
-// It got and sent what the clients sent and got, but for the last words that are tcpd's. Who breaks its
-// stream once all was answered is ended at once, on both sides.
+// It got and sent what the clients sent and got, but for the frames and last words that are tcpd's. Who
+// breaks its stream once all was answered is ended at once, on both sides.
 void FaultWalk::check_upstream(const UpstreamResults& results) const {
     BOOST_CHECK_EQUAL(results.finished + (side_ == proxied_broken ? results.reset : 0), results.accepted);
-    if (side_ & (proxied_goodbye | proxied_broken)) return;
+    if (side_ & (proxied_goodbye | proxied_broken | proxied_auth | proxied_refused)) return;
     BOOST_CHECK_EQUAL(results.received, up_bytes_);
     BOOST_CHECK_EQUAL(results.sent, down_bytes_);
 }

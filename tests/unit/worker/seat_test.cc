@@ -165,12 +165,15 @@ BOOST_AUTO_TEST_CASE(a_holder_ignores_a_late_signal_about_its_predecessor) {
 // It is told of the death that it has just seen by itself, so many instructions after it took the seat.
 BOOST_AUTO_TEST_CASE(a_signal_that_comes_with_the_seat_does_not_make_it_vacant) {
     seen->dead_pid = 4711;
-    for (int instructions = 0; instructions < 60; ++instructions) {
+    constexpr int kMostInstructions = 60;
+    for (int instructions = 0; instructions < kMostInstructions; ++instructions) {
         word() = FUTEX_OWNER_DIED;
         ForkedChild standby([this] {
             ::ptrace(PTRACE_TRACEME, 0, 0, 0);
             ::raise(SIGSTOP);
             seat.wait({4711, &seen->dead_pid});
+            for (volatile int i = 0; i < kMostInstructions; i = i + 1) {  // it is still there then
+            }
             return seat.holder() == ::getpid() ? 0 : 1;
         });
         BOOST_REQUIRE(is_stopped(standby.pid()));

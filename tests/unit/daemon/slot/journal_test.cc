@@ -1,9 +1,8 @@
 #include "daemon/slot/journal.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 #include <boost/test/unit_test.hpp>
 
