@@ -124,6 +124,8 @@ void Connections::take_steps(Connection source) {
         FAULT_POINT(step_not_begun);
         slot::Journal::Redo redo(journal_);
         const Step step = handler.on_bytes(source, rest, redo);
+        // What it took may have been the last of what was in reserve.
+        if (step.addition != nullptr && !chunks_.ready()) return end(source, CloseReason::local_fault, true);
         is_last_step_ = step.consumed == rest.count && !step.asks_again;
         redo.set(&source->received, source->received + step.consumed);
         if (!is_last_step_) redo.set(&page.handled_bytes, handled + step.consumed);

@@ -46,7 +46,7 @@ public:
     virtual ~Handler() = default;
 
     // At least one is consumed, or the addition is of use. What of slot memory changes with it goes into
-    // `changes`, at most 12 words. At most one small and one large chunk are taken.
+    // `changes`, at most 12 words. Chunks that it takes are checked: there may be none.
     virtual Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) = 0;
     // Whose output fills by what is read from `from`: reading pauses by it, the end of input is passed on to
     // it.
