@@ -172,8 +172,8 @@ BOOST_AUTO_TEST_CASE(a_signal_that_comes_with_the_seat_does_not_make_it_vacant) 
             ::ptrace(PTRACE_TRACEME, 0, 0, 0);
             ::raise(SIGSTOP);
             seat.wait({4711, &seen->dead_pid});
-            for (volatile int i = 0; i < kMostInstructions; i = i + 1) {  // it is still there then
-            }
+            // It is still there, so many instructions later.
+            for (int left = kMostInstructions; left > 0; --left) asm volatile("");
             return seat.holder() == ::getpid() ? 0 : 1;
         });
         BOOST_REQUIRE(is_stopped(standby.pid()));
