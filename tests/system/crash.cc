@@ -196,10 +196,14 @@ BOOST_AUTO_TEST_CASE(short_lives_are_waited_for_and_connections_stay) {
         "listeners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
     BlockingClient client(daemon.address("echo"));
     BOOST_CHECK(client.echoes("hello"));
+    const auto image = [&] { return daemon.status().slots().at(0).image; };
+    const uint64_t first = image();
     daemon.kill_two_workers(0);
     const auto begin = SteadyClock::now();
     BOOST_CHECK(client.echoes("still there"));
-    BOOST_CHECK_GE((SteadyClock::now() - begin) / 1ms, 100);
+    const auto waited = SteadyClock::now() - begin;
+    // Unless the master heard of the second death as that of a standby: then it renews the slot at once.
+    if (image() == first) BOOST_CHECK_GE(waited / 1ms, 100);
     daemon.check_nothing_lost();
 }
 
