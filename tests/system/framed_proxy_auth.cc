@@ -127,6 +127,24 @@ BOOST_AUTO_TEST_CASE(no_upstream) {
     client.expect_last_error(FrameError::unavailable);
 }
 
+// What waits takes a small chunk where that will do, and none beyond the budget.
+BOOST_AUTO_TEST_CASE(waiting_within_the_budget_of_memory) {
+    Known it(true, "memory: {worker: 1MiB}\n");
+    constexpr size_t kClients = 60, kRoom = 1024 / 64 + 1;
+    const auto shed = [&] { return it.daemon.count("it", "closed shed"); };
+    for (const size_t bytes : {size_t{100}, size_t{9000}}) {
+        std::vector<FramedClient> clients;
+        for (size_t i = 0; i < kClients; ++i) {
+            clients.push_back(it.client());
+            clients.back().send(kAuth + frame_bytes(kType, payload_of(bytes)));
+        }
+        if (bytes > 4096) wait_for("the rest to be refused", [&] { return shed() >= kClients - kRoom; });
+        for (FramedClient& one : clients) one.reset();
+        wait_for("their ends", [&] { return it.daemon.count("it", "open") == 0; });
+        BOOST_CHECK_LE(shed(), bytes > 4096 ? kClients - 10 : 0);
+    }
+}
+
 // It ends with the drain, whether it was served or not.
 BOOST_AUTO_TEST_CASE(a_drain_while_it_waits) {
     Known it(true, "drain: {stop: 1s, spread: false}\n");

@@ -1,6 +1,5 @@
 #include "worker/session/owed_errors.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace tcpd::worker {

@@ -92,6 +92,15 @@ BOOST_AUTO_TEST_CASE(as_many_as_there_is_room_for) {
     BOOST_TEST(frames == 500u);
 }
 
+BOOST_AUTO_TEST_CASE(within_the_budget) {
+    BOOST_REQUIRE(add(1));
+    chunks.set_budgets(1, 0);
+    for (int i = 1; i < 512; ++i) BOOST_REQUIRE(add(1));  // what is there already
+    BOOST_TEST(!add(1));
+    BOOST_TEST(take(1) > 0u);
+    BOOST_TEST(add(1));
+}
+
 BOOST_AUTO_TEST_CASE(what_a_successor_finds) {
     BOOST_REQUIRE(add(1));
     const auto is_sound = [&] {
