@@ -54,12 +54,6 @@ struct Proxied {
     void wait_closed(const std::string& reason, uint64_t count = 1) const {
         wait_for("the count of " + reason, [&] { return daemon.count("it", "closed " + reason) == count; });
     }
-    void change_hands() {
-        daemon.wait_complete(1);
-        daemon.kill_worker(0);
-        BOOST_REQUIRE_EQUAL(daemon.verb("reload").exit, 0);
-        daemon.kill_worker(0);
-    }
 };
 
 inline std::vector<Frame> frames(unsigned count, unsigned seed = 0) {

@@ -179,6 +179,16 @@ void TestDaemon::kill_worker(unsigned slot, int signal_number) const {
     });
 }
 
+void TestDaemon::change_hands() const {
+    wait_complete(static_cast<unsigned>(status().slots().size()));
+    kill_worker(0);
+    for (const char* what : {"reload", "upgrade"}) {
+        const Output output = verb(what);
+        BOOST_REQUIRE_MESSAGE(output.exit == 0, what << ": " << output.err);
+        kill_worker(0);
+    }
+}
+
 // By titles, which are there sooner than an answer of the master.
 void TestDaemon::kill_two_workers(unsigned slot) const {
     Pids first, next;

@@ -68,6 +68,9 @@ public:
     // SIGKILL to a slot's worker, and to the next one as soon as it has the seat and a standby: a life of
     // less than 200 ms.
     void kill_two_workers(unsigned slot) const;
+    // What slot 0 serves goes through every kind of succession: a kill, a reload and an upgrade, a kill
+    // behind each. Boost checks that both were done.
+    void change_hands() const;
     void send(int signal_number) const { child_->send(signal_number); }
     int wait_exit(Milliseconds limit = kPatience) { return child_->wait_exit(limit); }
     bool has_ended() { return child_->poll_exit().has_value(); }

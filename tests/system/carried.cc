@@ -15,16 +15,6 @@ namespace {
 
 constexpr const char* kEcho = "workers: 1\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n";
 
-// All in a row, in this order.
-void change_hands(const TestDaemon& daemon) {
-    daemon.wait_complete(1);
-    daemon.kill_worker(0);
-    BOOST_REQUIRE_EQUAL(daemon.verb("reload").exit, 0);
-    daemon.kill_worker(0);
-    BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
-    daemon.kill_worker(0);
-}
-
 std::string pattern(size_t bytes) {
     std::string text(bytes, '\0');
     for (size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>(i * 7 + i / 251);
@@ -41,7 +31,7 @@ BOOST_AUTO_TEST_CASE(urgent_bytes_stay_in_their_place) {
     client.send("ab");
     client.send_urgent('!');
     BOOST_CHECK_EQUAL(client.receive(3), "ab!");
-    change_hands(daemon);
+    daemon.change_hands();
     client.send("cd");
     client.send_urgent('?');
     client.send("ef");
@@ -58,7 +48,7 @@ BOOST_AUTO_TEST_CASE(unread_bytes_before_the_clients_end) {
     BlockingClient client(daemon.address("echo"), {.receive_buffer = 4096, .segment = 536});
     client.send(sent);
     client.end_output();
-    change_hands(daemon);
+    daemon.change_hands();
     BOOST_CHECK(client.receive_all() == sent);
     daemon.check_nothing_lost();
 }
@@ -75,7 +65,7 @@ BOOST_AUTO_TEST_CASE(ends_of_many) {
         clients.back()->send(sent.back());
         if (i % 2 == 0) clients.back()->end_output();
     }
-    change_hands(daemon);
+    daemon.change_hands();
     for (size_t i = 0; i < clients.size(); ++i) {
         if (i % 2 != 0) clients[i]->end_output();
         BOOST_CHECK(clients[i]->receive_all() == sent[i]);
@@ -94,7 +84,7 @@ BOOST_AUTO_TEST_CASE(a_table_at_its_limit) {
         return open > 150 && open == before;
     });
     BOOST_CHECK_LT(open, 290U);
-    for (int i = 0; i < 3; ++i) change_hands(daemon);
+    for (int i = 0; i < 3; ++i) daemon.change_hands();
     for (size_t i = 0; i < open; ++i) BOOST_CHECK(clients[i]->echoes("still here"));
     clients.erase(clients.begin(), clients.begin() + static_cast<ssize_t>(open));
     for (const auto& waiting : clients) BOOST_CHECK(waiting->echoes("at last"));

@@ -26,12 +26,6 @@ struct Known {
                               ", auth: {methods: [token], tokens: " + folder.write("tokens", kTokens) + "}",
                               more)) {}
     FramedClient client() const { return FramedClient(daemon.address("it")); }
-    void change_hands() {
-        daemon.wait_complete(1);
-        daemon.kill_worker(0);
-        BOOST_REQUIRE_EQUAL(daemon.verb("reload").exit, 0);
-        daemon.kill_worker(0);
-    }
 };
 
 Frame named(const std::string& text) { return {kType, text}; }
@@ -78,7 +72,7 @@ BOOST_AUTO_TEST_CASE(what_came_behind_auth_waits_for_the_upstream) {
         gone.send(kAuth + bytes_of({named("gone")}));
         gone.reset();
         wait_for("the reset to be seen", [&] { return it.daemon.count("it", "closed peer_reset") == 1; });
-        if (changes_hands) it.change_hands();
+        if (changes_hands) it.daemon.change_hands();
         for (FramedClient* one : {&alone, &busy, &ended}) BOOST_CHECK(!one->has_input());
 
         it.upstream.open();

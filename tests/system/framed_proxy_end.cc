@@ -44,7 +44,7 @@ void check_replies_come_before_the_end(bool is_goodbye, bool changes_hands, bool
     it.client.send(is_goodbye ? frame_bytes(ControlType::close) : "GET / HTTP/1.1\r\n\r\n");
     it.client.send(bytes_of(frames(500)));
     it.server.expect_end();
-    if (changes_hands) it.change_hands();
+    if (changes_hands) it.daemon.change_hands();
     const std::jthread rest([&] {
         it.server.send(std::string_view(bytes).substr(early));
         it.server.close();

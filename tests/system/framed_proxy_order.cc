@@ -42,12 +42,12 @@ BOOST_AUTO_TEST_CASE(an_error_waits_for_the_replies_before_it) {
                        frame_bytes(ControlType::ping, "overtakes"));
         take_requests(it.server, 0, 3);
         BOOST_CHECK_EQUAL(it.client.receive_frame(), pong("overtakes"));
-        if (changes_hands) it.change_hands();
+        if (changes_hands) it.daemon.change_hands();
         it.server.send(bytes_of({reply(0)}));
         BOOST_CHECK_EQUAL(it.client.receive_frame(), reply(0));
         it.settle();
         BOOST_CHECK(!it.client.has_input());
-        if (changes_hands) it.change_hands();
+        if (changes_hands) it.daemon.change_hands();
         it.server.send(bytes_of({reply(1)}));
         BOOST_CHECK_EQUAL(it.client.receive_frame(), reply(1));
         it.client.expect_error(worker::FrameError::malformed);
@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(behind_a_reply_that_is_passed_on) {
         it.server.send(frame_bytes(kType, "first") + reply_bytes.substr(0, 100'000));
         BOOST_CHECK_EQUAL(it.client.receive_frame(), (Frame{kType, "first"}));
         BOOST_CHECK(it.client.receive(100'000) == reply_bytes.substr(0, 100'000));
-        if (changes_hands) it.change_hands();
+        if (changes_hands) it.daemon.change_hands();
         it.server.send(reply_bytes.substr(100'000));
         BOOST_CHECK(it.client.receive(reply_bytes.size() - 100'000) == reply_bytes.substr(100'000));
         expect_errors(it.client, 3);
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(thousands_of_errors) {
         it.client.send(bytes_of({request(0)}) + refused(1000) + bytes_of({request(1)}) + refused(2000));
         take_requests(it.server, 0, 2);
         it.settle();
-        if (changes_hands) it.change_hands();
+        if (changes_hands) it.daemon.change_hands();
         it.server.send(bytes_of({reply(0), reply(1)}));
         BOOST_CHECK_EQUAL(it.client.receive_frame(), reply(0));
         expect_errors(it.client, 1000);

@@ -36,16 +36,6 @@ struct Guarded {
     }
     FramedClient open(const ClientOptions& options = {}) const { return FramedClient(open_address, options); }
     FramedClient guarded() const { return FramedClient(guarded_address); }
-
-    // All in a row, in this order.
-    void change_hands() const {
-        daemon->wait_complete(1);
-        daemon->kill_worker(0);
-        BOOST_REQUIRE_EQUAL(daemon->verb("reload").exit, 0);
-        daemon->kill_worker(0);
-        BOOST_REQUIRE_EQUAL(daemon->verb("upgrade").exit, 0);
-        daemon->kill_worker(0);
-    }
 };
 
 // What a client has sent, byte by byte, before and after.
@@ -73,7 +63,7 @@ BOOST_AUTO_TEST_CASE(before_authentication) {
         if (there != 0) list.back().send_to(there);
     }
     FramedClient refused = guarded.guarded();
-    guarded.change_hands();
+    guarded.daemon->change_hands();
     for (HalfWay& one : list) {
         one.send_to(one.bytes.size());
         BOOST_CHECK(one.client.receive_frame().is(ControlType::auth_ok));
@@ -90,7 +80,7 @@ BOOST_AUTO_TEST_CASE(authenticated_and_idle) {
     const std::string id = first.authenticate(kToken);
     second.authenticate(kToken);
     BOOST_CHECK(second.is_served());
-    guarded.change_hands();
+    guarded.daemon->change_hands();
     BOOST_CHECK(first.is_served() && second.is_served());
     first.send_frame(ControlType::auth, credential(kToken));  // it knows that this was done
     first.expect_error(FrameError::malformed);
@@ -112,7 +102,7 @@ BOOST_AUTO_TEST_CASE(in_the_middle_of_a_frame) {
             list.back().send_to(there);
         }
     }
-    guarded.change_hands();
+    guarded.daemon->change_hands();
     for (HalfWay& one : list) {
         one.send_to(one.bytes.size());
         BOOST_CHECK(one.client.receive(one.bytes.size()) == one.bytes);
@@ -143,7 +133,7 @@ BOOST_AUTO_TEST_CASE(in_a_frame_that_was_refused) {
     HalfWay one{guarded.open(), frame_bytes(kRefused, payload_of(200'000)) + frame_bytes(kType, "the next")};
     one.send_to(70'000);
     one.client.expect_error(FrameError::unavailable);
-    guarded.change_hands();
+    guarded.daemon->change_hands();
     one.send_to(one.bytes.size());
     BOOST_CHECK_EQUAL(one.client.receive_frame(), (Frame{kType, "the next"}));
     guarded.daemon->check_nothing_lost();
@@ -160,7 +150,7 @@ BOOST_AUTO_TEST_CASE(closing) {
     ending.send(bytes_of(frames) + frame_bytes(kType, "whole") + header_bytes(kType, 5) + "part");
     ending.end_output();
     wait_for("the fault to be found", [&] { return guarded.daemon->count_in_err("bad magic") == 1; });
-    guarded.change_hands();
+    guarded.daemon->change_hands();
     for (FramedClient* client : {&broken, &leaving, &ending}) {
         for (const Frame& frame : frames) BOOST_REQUIRE_EQUAL(client->receive_frame(), frame);
     }
