@@ -18,9 +18,11 @@ namespace tcpd::test {
 inline constexpr uint32_t kType = 0x0102;
 
 inline std::string proxy_config(const std::string& upstream, const std::string& keys,
-                                const std::string& more = "", const std::string& framing = "tcpd") {
+                                const std::string& more = "", const std::string& framing = "tcpd",
+                                const std::string& dial = "1m") {
     return "workers: 1\n" + more + "listeners: {it: {listen: 127.0.0.1:0, framing: " + framing +
-           ", handler: {proxy: back}" + keys + "}}\nupstreams: {back: {servers: ['" + upstream + "']}}\n";
+           ", handler: {proxy: back}" + keys + "}}\nupstreams: {back: {servers: ['" + upstream +
+           "'], timeouts: {dial: " + dial + "}}}\n";
 }
 
 // A client, and what its frames go to.

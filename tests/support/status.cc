@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "daemon/slot/reason.h"
 #include "tests/support/process_view.h"
 #include "tests/support/wait.h"
 
@@ -41,6 +42,26 @@ std::string joined(const std::vector<std::string>& words, size_t begin, size_t e
     return text;
 }
 
+template <typename Name>
+bool is_named(const std::string& word) {
+    for (size_t i = 0; i < static_cast<size_t>(Name::count); ++i) {
+        if (word == slot::name_of(static_cast<Name>(i))) return true;
+    }
+    return false;
+}
+
+// Many are not printed while they are 0.
+bool is_counter(const std::string& what) {
+    const std::vector<std::string> words = words_of(what);
+    if (words.size() == 1) {
+        return what == "open" || what == "accepted" || what == "received_bytes" || what == "sent_bytes";
+    }
+    if (words.size() != 2) return false;
+    if (words[0] == "closed") return is_named<slot::CloseReason>(words[1]);
+    if (words[0] == "refused") return is_named<slot::RefuseReason>(words[1]);
+    return (words[0] == "adopted" || words[0] == "lost") && is_named<slot::Cause>(words[1]);
+}
+
 }  // namespace
 
 Status Status::parse(const std::string& text) {
@@ -67,6 +88,7 @@ uint64_t Status::seats() const {
 }
 
 uint64_t Status::count(const std::string& listener, const std::string& what) const {
+    if (!is_counter(what)) throw Failed("there is no counter \"" + what + "\" of a listener");
     const auto found = counts_.find(listener + " " + what);
     return found == counts_.end() ? 0 : found->second;
 }

@@ -28,6 +28,7 @@ public:
     const std::vector<SlotStatus>& slots() const { return slots_; }
     uint64_t seats() const;  // over all slots
     // "open", "accepted", "closed finished", "adopted crash", "lost slot_lost"; not printed: 0.
+    // Throws Failed where there is no counter of that name.
     uint64_t count(const std::string& listener, const std::string& what) const;
     // Sum of all details of "closed", "adopted", "lost" over all listeners.
     uint64_t total(const std::string& what) const;

@@ -136,6 +136,17 @@ BOOST_AUTO_TEST_CASE(nobody_listens) {
     }
 }
 
+// Its server is dialled once, and it is counted for what ended it, however long it stays.
+BOOST_AUTO_TEST_CASE(nobody_answers_and_the_client_stays) {
+    const SilentPort silent;
+    const TestDaemon daemon(proxy_config(silent.text(), "", "", "tcpd", "200ms"));
+    FramedClient client(daemon.address("it"));
+    client.expect_error(FrameError::unavailable);
+    wait_for("its end", [&] { return daemon.open_connections() == 0; });
+    BOOST_CHECK_EQUAL(daemon.count("it", "closed upstream_timeout"), 1U);
+    BOOST_CHECK_EQUAL(daemon.count("it", "closed upstream_refused"), 0U);
+}
+
 BOOST_AUTO_TEST_CASE(a_drain) {
     Proxied it("", {}, "drain: {stop: 3s, spread: false}\n");
     it.client.send_frame(kType, "before");

@@ -188,16 +188,22 @@ private:
     bool pass_end(Connection from);
     void go_on_closing(Connection c);
     void leave_peer(Connection c, Connection peer);
-    void end_pair(Connection c, slot::RecordWord how);
     void doom(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason, bool reset);
     void publish_free(Connection c);
     void log_end(Connection c);
 
     uint32_t wanted(Connection c) const;
     Connection place(int fd, const slot::Record& fields, slot::RecordWord* word);
-    // Ticks until something about it is due, and what; kNever: nothing.
-    int32_t ticks_left(Connection c, slot::CloseReason* why) const;
+    // What is due next about a connection, and in how many ticks.
+    struct Due {
+        enum class What : uint8_t { end, dial_timeout, dial_again, handler };
+        int32_t left = kNoDeadline;
+        What what = What::end;
+        slot::CloseReason why = slot::CloseReason::none;  // of `end`
+    };
+    Due next_due(Connection c) const;
     void on_deadline(int fd);
+    void on_end_due(Connection c, slot::CloseReason why);
     void on_handler_due(Connection c);
 
     slot::SlotMemory& memory_;

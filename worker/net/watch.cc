@@ -23,26 +23,6 @@ uint64_t spread_point(uint64_t id, uint64_t begin_ns, uint64_t until_ns) {
     return from_ns + share_of(id, until_ns - from_ns);
 }
 
-// The nearest of several limits.
-struct Nearest {
-    Tick now;
-    int32_t left = kNoDeadline;
-    CloseReason why = CloseReason::none;
-
-    void consider(Tick from, Tick limit, CloseReason reason) {
-        if (limit == 0) return;
-        const auto rest = static_cast<int32_t>(from + limit - now);
-        if (rest >= left) return;
-        left = rest;
-        why = reason;
-    }
-    void consider_drain(uint64_t id, const Connections::DrainTime& drain) {
-        if (drain.until_ns == 0) return;
-        const uint64_t at = drain.spread ? spread_point(id, drain.begin_ns, drain.until_ns) : drain.until_ns;
-        consider(slot::to_tick(at), 1, drain.spread ? CloseReason::drained : CloseReason::drain_timeout);
-    }
-};
-
 Tick later(Tick a, Tick b) { return static_cast<int32_t>(a - b) < 0 ? b : a; }
 
 }  // namespace
@@ -176,55 +156,58 @@ void Connections::watch_all_anew() {
     }
 }
 
-int32_t Connections::ticks_left(Connection c, CloseReason* why) const {
+Connections::Due Connections::next_due(Connection c) const {
     const Rules& rules = *rules_of(c);
     const slot::RecordWord word = c.word();
-    Nearest nearest{now_};
-    if (word.state == State::dialing)
-        nearest.consider(c->ended_tick, rules.dial, CloseReason::upstream_timeout);
+    Due next;
+    const auto consider = [&](Due::What what, int32_t left, CloseReason why = CloseReason::none) {
+        if (left < next.left) next = {left, what, why};
+    };
+    const auto left_of = [&](Tick from, Tick limit) { return static_cast<int32_t>(from + limit - now_); };
+    // A limit of 0 is none.
+    const auto consider_end = [&](Tick from, Tick limit, CloseReason why) {
+        if (limit != 0) consider(Due::What::end, left_of(from, limit), why);
+    };
+    if (word.state == State::dialing && rules.dial != 0) {
+        consider(Due::What::dial_timeout, left_of(c->ended_tick, rules.dial));
+    }
     if (word.state == State::waiting && c->peer == kNoPeer) {
-        nearest.consider(c->active_tick, kDialRetryTicks, CloseReason::local_fault);
+        consider(Due::What::dial_again, left_of(c->active_tick, kDialRetryTicks));
     }
     const bool closes = (word.flags & slot::kClosing) != 0;
     if (word.state == State::open && closes) {
         const auto reason = static_cast<CloseReason>(word.reason);
         if (c.has_output()) {
-            nearest.consider(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
-            nearest.consider(c->ended_tick, rules.closing, CloseReason::closing_timeout);
+            consider_end(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
+            consider_end(c->ended_tick, rules.closing, CloseReason::closing_timeout);
         } else {
-            nearest.consider(c->ended_tick, kLingerTicks, reason);
+            consider_end(c->ended_tick, kLingerTicks, reason);
         }
     } else if (word.state == State::open) {
         const Connection peer = peer_of(c);
         const bool ended = (word.flags & slot::kEndIn) != 0;
         const bool both = ended && (!peer || peer.has(slot::kEndIn));
-        nearest.consider(c->active_tick, rules.idle, CloseReason::idle);
-        if (c.has_output()) nearest.consider(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
-        if (both) nearest.consider(c->ended_tick, rules.closing, CloseReason::closing_timeout);
+        consider_end(c->active_tick, rules.idle, CloseReason::idle);
+        if (c.has_output()) consider_end(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
+        if (both) consider_end(c->ended_tick, rules.closing, CloseReason::closing_timeout);
         if (ended && !both) {
-            nearest.consider(later(c->ended_tick, c->active_tick), rules.half_close,
-                             CloseReason::half_closed);
+            consider_end(later(c->ended_tick, c->active_tick), rules.half_close, CloseReason::half_closed);
         }
     }
     if (!c.is_dialled() && !closes) {
-        DrainTime drain = drain_of(c);
-        if (rules.handler->says_goodbye()) drain.spread = false;
-        nearest.consider_drain(c->id, drain);
-    }
-    if (word.state == State::open && !closes) {
-        const int32_t due = rules.handler->ticks_left(c);
-        if (due < nearest.left) {
-            nearest.left = due;
-            nearest.why = CloseReason::none;
+        const DrainTime drain = drain_of(c);
+        const bool spread = drain.spread && !rules.handler->says_goodbye();
+        const uint64_t at_ns = spread ? spread_point(c->id, drain.begin_ns, drain.until_ns) : drain.until_ns;
+        if (drain.until_ns != 0) {
+            consider_end(slot::to_tick(at_ns), 1, spread ? CloseReason::drained : CloseReason::drain_timeout);
         }
     }
-    *why = nearest.why;
-    return nearest.left;
+    if (word.state == State::open && !closes) consider(Due::What::handler, rules.handler->ticks_left(c));
+    return next;
 }
 
 void Connections::arm(Connection c) {
-    CloseReason why;
-    const int32_t left = ticks_left(c, &why);
+    const int32_t left = next_due(c).left;
     if (left != kNoDeadline) deadlines_.arm(c.fd(), now_ + static_cast<Tick>(std::max(left, 0)));
 }
 
@@ -236,20 +219,24 @@ void Connections::on_deadline(int fd) {
     const Connection c = at(fd);
     if (!c) return;
     take_in_hand(c);
-    CloseReason why;
-    const int32_t left = ticks_left(c, &why);
-    if (left > 0) {
-        if (left != kNoDeadline) deadlines_.arm(fd, now_ + static_cast<Tick>(left));
+    const Due due = next_due(c);
+    if (due.left > 0) {
+        if (due.left != kNoDeadline) deadlines_.arm(fd, now_ + static_cast<Tick>(due.left));
         return;
     }
-    Handler* handler = rules_of(c)->handler;
-    if (why == CloseReason::upstream_timeout) return handler->on_dial_failed(c, ETIMEDOUT);
-    if (why == CloseReason::local_fault) return handler->on_accepted(c);
-    if (why == CloseReason::none) return on_handler_due(c);
+    switch (due.what) {
+        case Due::What::dial_timeout: return rules_of(c)->handler->on_dial_failed(c, ETIMEDOUT);
+        case Due::What::dial_again: return rules_of(c)->handler->on_accepted(c);
+        case Due::What::handler: return on_handler_due(c);
+        case Due::What::end: return on_end_due(c, due.why);
+    }
+}
+
+void Connections::on_end_due(Connection c, CloseReason why) {
     // Its server keeps its end open, and has had its time for the replies.
     if (why == CloseReason::half_closed) {
         const bool had_output = c.has_output();
-        if (handler->say_last_word(c)) return;
+        if (rules_of(c)->handler->say_last_word(c)) return;
         if (!had_output && c.has_output()) {
             slot::Journal::Redo redo(journal_);
             begin_closing(redo, c, why);
