@@ -248,13 +248,19 @@ void MasterProcess::stop() {
     service_->stopping(describe_state());
 }
 
-bool MasterProcess::reopen_log() {
+Result<void> MasterProcess::reopen_log() {
     auto opened = open_log(crew_->config().log.output);
-    if (!opened) log::error("{}", opened.error().text());
-    if (!opened || ::dup3(opened->get(), log_fd_.get(), O_CLOEXEC) < 0) return false;
+    if (!opened) return opened.error();
+    if (::dup3(opened->get(), log_fd_.get(), O_CLOEXEC) < 0) {
+        return system_error(errno, "use the log that was opened anew");
+    }
     crew_->replace_log(log_fd_.get());
     log::info("the log is opened anew");
-    return true;
+    return {};
+}
+
+void MasterProcess::on_usr1() {
+    if (const auto done = reopen_log(); !done) log::error("{}", done.error().text());
 }
 
 void MasterProcess::finish() {
@@ -277,8 +283,8 @@ void MasterProcess::on_request(RequestId id, std::string_view verb) {
     } else if (verb == control::kUpgradeVerb) {
         changes_.ask(ChangeKind::upgrade, id);
     } else if (verb == control::kReopenVerb) {
-        reopen_log() ? control_->finish(id, "reopened")
-                     : control_->fail(id, "the log could not be opened anew");
+        const auto done = reopen_log();
+        done ? control_->finish(id, "reopened") : control_->fail(id, done.error().text());
     } else if (verb == control::kDrainVerb) {
         drain_requests_.push_back(id);
         control_->print(id, describe_drain() + "\n");

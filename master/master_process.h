@@ -62,7 +62,7 @@ private:
 
     void on_term();
     void on_int();
-    void on_usr1() { reopen_log(); }
+    void on_usr1();
     void on_chld() { crew_->reap(); }
     void on_hup() { changes_.ask(ChangeKind::reload, std::nullopt); }
     void on_usr2() { changes_.ask(ChangeKind::upgrade, std::nullopt); }
@@ -75,7 +75,7 @@ private:
     void rest();
     void change_workers(int by);
 
-    bool reopen_log();
+    Result<void> reopen_log();
     void begin_change();
     Result<void> reload();
     Result<void> upgrade();

@@ -89,10 +89,6 @@ JournalWord Recovery::begin(bool first) {
     return {};
 }
 
-uint32_t Recovery::end_of_scan() const {
-    return std::min(connections_.memory().worker_control().high_fd.load(), connections_.record_count());
-}
-
 // The predecessor's table stands for the other slots until `count` publishes this one.
 void Recovery::begin_addresses() {
     const uint32_t number = connections_.memory().header().slot_number;
@@ -112,7 +108,7 @@ void Recovery::begin_addresses() {
 
 Recovery::Found Recovery::scan() {
     Found found;
-    const uint32_t end = end_of_scan();
+    const uint32_t end = connections_.memory().end_of_records();
     for (uint32_t fd = 1; fd < end; ++fd) {
         if (const Connection c = connections_.at(static_cast<int>(fd))) check(c, found);
     }
@@ -339,7 +335,7 @@ bool Recovery::is_buffer_sound() const {
 // kernel.
 void Recovery::adopt_strays(uint32_t listener) {
     const Rules* rules = connections_.rules_of(listener);
-    const uint32_t end = std::min(end_of_scan() + 64, connections_.record_count());
+    const uint32_t end = connections_.memory().end_of_records(slot::kUnrecordedDescriptors);
     for (uint32_t fd = 1; fd < end; ++fd) {
         if (connections_.at(static_cast<int>(fd))) continue;
         const Stray stray = look_at_stray(static_cast<int>(fd));
@@ -360,7 +356,7 @@ void Recovery::adopt_strays(uint32_t listener) {
 
 void Recovery::close_strays() {
     connections_.journal().publish_idle();
-    const uint32_t end = std::min(end_of_scan() + 64, connections_.record_count());
+    const uint32_t end = connections_.memory().end_of_records(slot::kUnrecordedDescriptors);
     for (uint32_t fd = 1; fd < end; ++fd) {
         if (connections_.at(static_cast<int>(fd))) continue;
         if (look_at_stray(static_cast<int>(fd)) != Stray::unconnected) continue;

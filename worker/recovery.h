@@ -57,7 +57,6 @@ private:
     void advance(int fd, uint32_t generation);
     void lose(Connection c, slot::CloseReason reason);
     Connection in_hand(int fd, uint32_t generation) const;
-    uint32_t end_of_scan() const;
 
     Connections& connections_;
     slot::SharedCounts& counts_;

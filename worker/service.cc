@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "daemon/base/clock.h"
 #include "daemon/base/fault_point.h"
@@ -239,6 +240,8 @@ void Service::dispatch(const epoll_event& event) {
 
 void Service::before_sleep() {
     log_ring_.flush();
+    const uint64_t dropped = log::dropped_lines();
+    image_.memory.scoreboard().dropped_log_lines += dropped - std::exchange(told_dropped_lines_, dropped);
     if (draining_) end_if_done();
     if (connections_.has_deadlines() && !tick_.is_active()) tick_.start_every(kTickSeconds);
 }
@@ -256,8 +259,7 @@ void Service::on_tick() {
 // say.
 void Service::sweep() {
     if (swept_to_ == ~uint32_t{0}) return;
-    const uint32_t high = image_.memory.worker_control().high_fd.load(std::memory_order_relaxed);
-    const uint32_t end = std::min(high + 64, connections_.record_count());
+    const uint32_t end = image_.memory.end_of_records(slot::kUnrecordedDescriptors);
     const uint32_t stop = std::min(end, swept_to_ + kSweepStep);
     for (; swept_to_ < stop; ++swept_to_) {
         const int fd = static_cast<int>(swept_to_);

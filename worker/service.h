@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "daemon/base/log.h"
 #include "daemon/base/watcher.h"
 #include "worker/image.h"
 #include "worker/log_ring.h"
@@ -85,6 +86,7 @@ private:
     bool draining_ = false;
     uint64_t drain_end_ns_ = 0;
     uint32_t swept_to_ = 0;
+    uint64_t told_dropped_lines_ = log::dropped_lines();  // by now in the scoreboard
 
     IoWatcher<Service, &Service::on_connections_ready> connections_ready_;
     IoWatcher<Service, &Service::on_control> control_;

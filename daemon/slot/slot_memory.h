@@ -4,6 +4,7 @@
 // `read_only` (MasterControl excepted); images map it for writing.
 // Source: memfd_create(2), mmap(2).
 
+#include <algorithm>
 #include <cstdint>
 
 #include "daemon/base/error.h"
@@ -11,6 +12,10 @@
 #include "daemon/slot/layout.h"
 
 namespace tcpd::slot {
+
+// How far behind the last record there may be descriptors of connections, opened when no record was written
+// yet.
+inline constexpr uint32_t kUnrecordedDescriptors = 64;
 
 struct SlotSizes {
     uint32_t slot_number = 0;
@@ -40,6 +45,11 @@ public:
     Record* records() { return at<Record>(offsets_.records); }
     SessionRecord* sessions() { return at<SessionRecord>(offsets_.sessions); }
     uint32_t record_count() const { return record_count_; }
+    // One behind the last record that was ever used, or `beyond` more, but never behind the table.
+    uint32_t end_of_records(uint32_t beyond = 0) {
+        const uint32_t high = worker_control().high_fd.load(std::memory_order_relaxed);
+        return static_cast<uint32_t>(std::min<uint64_t>(uint64_t{high} + beyond, record_count_));
+    }
     // Has the kernel map the first `count` of them now rather than one page after the other when they are
     // used.
     void map_ahead(uint32_t count) const;

@@ -141,7 +141,14 @@ void Crew::on_message_in_service(uint32_t number, const slot::Message& message) 
             return log::error("{}", system_error(static_cast<int>(message.b), "clone a standby for slot",
                                                  std::to_string(number))
                                         .text());
-        case slot::MessageType::log_replaced: return held_[number]->on_log_replaced();
+        case slot::MessageType::log_replaced:
+            if (message.a != 0) {
+                log::error("{}", system_error(static_cast<int>(message.a),
+                                              "use the log that was opened anew in slot",
+                                              std::to_string(number), "the slot goes on with the former one")
+                                     .text());
+            }
+            return held_[number]->on_log_replaced();
         case slot::MessageType::drained:
             return log::info("slot {} is drained, {} connections were closed at the end", number, message.a);
         case slot::MessageType::unparked: return on_unparked(number, message);

@@ -2,6 +2,7 @@
 // disk.
 
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -116,6 +117,19 @@ BOOST_AUTO_TEST_CASE(usr1_reopens_the_file_for_every_process) {
     BOOST_CHECK_EQUAL(lines_with(old, "reason=finished"), 1U);
 }
 
+BOOST_AUTO_TEST_CASE(who_asks_for_it_hears_why_it_failed) {
+    TestDaemon daemon(config("{level: info, output: $DIR/tcpd.log}"));
+    const std::string path = daemon.directory() / "tcpd.log", old = daemon.directory() / "tcpd.log.1";
+    BOOST_REQUIRE(std::rename(path.c_str(), old.c_str()) == 0);
+    BOOST_REQUIRE(mkdir(path.c_str(), 0700) == 0);
+    const Output output = daemon.verb("reopen");
+    BOOST_CHECK_EQUAL(output.exit, 71);
+    BOOST_CHECK_MESSAGE(output.err.find(path) != std::string::npos, output.err);
+    BOOST_CHECK_MESSAGE(output.err.find("Is a directory") != std::string::npos, output.err);
+    one_connection(daemon);
+    wait_for("its line in the old file", [&] { return lines_with(old, "reason=finished") == 1; });
+}
+
 BOOST_AUTO_TEST_CASE(a_full_disk_loses_lines_and_nothing_else) {
     if (geteuid() != 0) return;
     const SmallDisk disk;
@@ -130,6 +144,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_loses_lines_and_nothing_else) {
     BOOST_REQUIRE(truncate((disk.directory / "tcpd.log").c_str(), 0) == 0);
     one_connection(daemon);
     wait_for("a word about it", [&] { return lines_with(disk.directory / "tcpd.log", "drop") > 0; });
+    BOOST_CHECK(daemon.status().text().find("slot 0 dropped_log_lines 0\n") == std::string::npos);
     daemon.stop();
 }
 

@@ -38,9 +38,12 @@ Connection Connections::at(int fd) const {
 }
 
 Connection Connections::peer_of(Connection c) const {
-    if (c->peer == kNoPeer) return {};
-    const Connection peer = at(static_cast<int>(c->peer >> 32));
-    return peer && peer.tag() == c->peer ? peer : Connection();
+    return c->peer == kNoPeer ? Connection() : with_tag(c->peer);
+}
+
+Connection Connections::with_tag(uint64_t tag) const {
+    const Connection c = at(static_cast<int>(tag >> 32));
+    return c && c.tag() == tag ? c : Connection();
 }
 
 void Connections::take_in_hand(Connection c) {

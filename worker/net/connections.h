@@ -45,6 +45,8 @@ public:
 
     // The connection at a descriptor; none if there is none.
     Connection at(int fd) const;
+    // The one with this Connection::tag; none, if that is no more.
+    Connection with_tag(uint64_t tag) const;
     // The other one of its pair, if that is still the one that was meant.
     Connection peer_of(Connection c) const;
     slot::Record& record(int fd) { return memory_.records()[fd]; }

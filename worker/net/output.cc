@@ -170,8 +170,7 @@ void Connections::note_appended(Connection target) {
 void Connections::push_appended(Connection source) {
     const uint64_t source_tag = source.tag();
     for (uint64_t& tag : appended_to_) {
-        const Connection target = at(static_cast<int>(tag >> 32));
-        if (target && target.tag() == tag && target.state() == slot::State::open) {
+        if (const Connection target = with_tag(tag); target && target.state() == slot::State::open) {
             push(target);
             if (target.tag() == tag && target.has(slot::kClosing) && tag != source_tag) advance(target);
         }

@@ -149,7 +149,7 @@ void Connections::watch_all_anew() {
     constexpr uint8_t kUntold = 0xFF;  // nothing that is ever wanted
     needs_new_poller_ = false;
     ++memory_.scoreboard().poller_rebuilt;
-    const uint32_t end = memory_.worker_control().high_fd.load(std::memory_order_relaxed);
+    const uint32_t end = memory_.end_of_records();
     for (uint32_t fd = 1; fd < end; ++fd) record(static_cast<int>(fd)).interest = kUntold;
     for (uint32_t fd = 1; fd < end; ++fd) {
         if (const Connection c = at(static_cast<int>(fd))) rewatch(c);
@@ -267,8 +267,8 @@ void Connections::retry_starved() {
     std::vector<uint64_t> again;
     again.swap(starved_);
     for (const uint64_t tag : again) {
-        const Connection c = at(static_cast<int>(tag >> 32));
-        if (!c || c.tag() != tag) continue;
+        const Connection c = with_tag(tag);
+        if (!c) continue;
         take_in_hand(c);
         update_interest(c);
     }
@@ -278,15 +278,15 @@ void Connections::begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread)
     drain_begin_ns_ = begin_ns;
     drain_until_ns_ = until_ns;
     drain_spread_ = spread;
-    const uint32_t high = memory_.worker_control().high_fd.load(std::memory_order_relaxed);
-    for (uint32_t fd = 1; fd < high && fd < record_count(); ++fd) {
+    const uint32_t end = memory_.end_of_records();
+    for (uint32_t fd = 1; fd < end; ++fd) {
         if (const Connection c = at(static_cast<int>(fd)); c && !c.is_dialled()) arm(c);
     }
 }
 
 void Connections::end_all(CloseReason reason) {
-    const uint32_t high = memory_.worker_control().high_fd.load(std::memory_order_relaxed);
-    for (uint32_t fd = 1; fd < high && fd < record_count(); ++fd) {
+    const uint32_t last = memory_.end_of_records();
+    for (uint32_t fd = 1; fd < last; ++fd) {
         if (const Connection c = at(static_cast<int>(fd)); c && !c.is_dialled()) end(c, reason);
     }
 }

@@ -17,7 +17,7 @@ constexpr uint32_t kAhead = 24;
 
 std::vector<int32_t> connection_numbers(slot::SlotMemory& memory) {
     std::vector<int32_t> numbers;
-    const uint32_t end = std::min(memory.worker_control().high_fd.load(), memory.record_count());
+    const uint32_t end = memory.end_of_records();
     numbers.reserve(end);
     for (uint32_t fd = 1; fd < end; ++fd) {
         __builtin_prefetch(&memory.records()[std::min(fd + kAhead, end - 1)]);
