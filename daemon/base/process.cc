@@ -95,9 +95,7 @@ Result<Entry> look_up(const char* kind, const std::string& name, std::vector<cha
     bool absent = failed == 0 || failed == ENOENT || failed == ESRCH;
     std::string doing = std::string("find ") + kind;
     if (!absent) return system_error(failed, doing, quoted(name));
-    Error error{ErrorCode::not_found, doing, quoted(name)};
-    error.reason = std::string("there is no such ") + kind;
-    return error;
+    return Error{ErrorCode::not_found, doing, quoted(name), 0, std::string("there is no such ") + kind};
 }
 
 std::vector<gid_t> groups_of(const std::string& name, gid_t gid) {
