@@ -14,10 +14,10 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/base/address.h"
-#include "daemon/base/address_block.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/base/net/address.h"
+#include "daemon/base/net/address_block.h"
 
 namespace tcpd::conf {
 

@@ -11,8 +11,8 @@
 #include <cerrno>
 #include <vector>
 
-#include "daemon/base/address.h"
 #include "daemon/base/control_request.h"
+#include "daemon/base/net/address.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/check_config.h"
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "master/reexec/state.h"
 
 namespace tcpd::master {

@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 
 namespace tcpd::master {
 

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/base/address.h"
 #include "daemon/base/error.h"
+#include "daemon/base/net/address.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tcpd::master {

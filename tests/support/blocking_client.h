@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tcpd::test {

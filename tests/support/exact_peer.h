@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "tests/support/exact_endpoint.h"
 
 namespace tcpd::test {

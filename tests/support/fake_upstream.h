@@ -10,7 +10,7 @@
 #include <thread>
 #include <unordered_map>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "daemon/base/unique_fd.h"
 #include "tests/support/exact_endpoint.h"
 

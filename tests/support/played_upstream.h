@@ -7,7 +7,7 @@
 #include <string>
 #include <thread>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "daemon/base/unique_fd.h"
 #include "tests/support/framed_client.h"
 

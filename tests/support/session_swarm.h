@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "daemon/base/unique_fd.h"
 #include "tests/support/framed_client.h"
 #include "tests/support/wait.h"

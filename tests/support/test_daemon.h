@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "tests/support/child_process.h"
 #include "tests/support/group_guard.h"
 #include "tests/support/status.h"

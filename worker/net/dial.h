@@ -5,7 +5,7 @@
 // orphan that the successor closes (nothing was sent on it); after it, the successor calls connect again,
 // which is harmless (EALREADY, EISCONN). Source: connect(2), tcp(7).
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "worker/net/connections.h"
 
 namespace tcpd::worker {

@@ -5,9 +5,9 @@
 
 #include <cerrno>
 
-#include "daemon/base/address.h"
 #include "daemon/base/fault_point.h"
 #include "daemon/base/log.h"
+#include "daemon/base/net/address.h"
 #include "daemon/base/text.h"
 #include "worker/net/close_line.h"
 #include "worker/net/connections.h"

@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "daemon/base/watcher.h"
 #include "daemon/slot/shared_counts.h"
 #include "worker/net/connections.h"

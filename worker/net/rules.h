@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "daemon/base/address_block.h"
+#include "daemon/base/net/address_block.h"
 #include "daemon/base/rate.h"
 #include "daemon/slot/layout.h"
 #include "worker/net/handler.h"

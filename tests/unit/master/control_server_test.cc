@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 #include "master/reexec/state.h"
 #include "tests/unit/master/folder.h"
 

@@ -1,6 +1,6 @@
 // Blocks of addresses: what is read, what is said of a mistake, and which addresses a set of them contains.
 
-#include "daemon/base/address_block.h"
+#include "daemon/base/net/address_block.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -8,7 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <random>
 
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 
 using namespace tcpd;
 

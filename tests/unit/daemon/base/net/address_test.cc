@@ -1,4 +1,4 @@
-#include "daemon/base/address.h"
+#include "daemon/base/net/address.h"
 
 #include <netinet/in.h>
 

@@ -1,4 +1,4 @@
-#include "daemon/base/address_block.h"
+#include "daemon/base/net/address_block.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
