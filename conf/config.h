@@ -18,6 +18,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/net/address.h"
 #include "daemon/base/net/address_block.h"
+#include "daemon/base/net/keepalive.h"
 
 namespace tcpd::conf {
 
@@ -44,13 +45,6 @@ struct Supervisor {
     Duration respawn_max = 30s;
     Duration watchdog = 10s;
     bool operator==(const Supervisor&) const = default;
-};
-
-struct Keepalive {
-    Duration idle = 60s;
-    Duration interval = 10s;
-    unsigned probes = 6;  // TCP_USER_TIMEOUT is idle + interval * probes
-    bool operator==(const Keepalive&) const = default;
 };
 
 struct UnixSocket {

@@ -9,11 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <optional>
 
+#include "daemon/base/net/keepalive.h"
 #include "daemon/base/process.h"
 #include "master/listen/address_holder.h"
 
@@ -50,24 +49,6 @@ Error bind_error(int sys_errno, const conf::Listener& listener, const Address& a
 
 bool set(int fd, int level, int option, int value) {
     return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
-}
-
-int seconds(Duration duration) {
-    const auto whole = (duration.count() + 999) / 1000;
-    return static_cast<int>(std::clamp<int64_t>(whole, 1, 32'767));
-}
-
-bool set_keepalive(int fd, const conf::Keepalive& keepalive) {
-    if (keepalive.idle.count() == 0) {
-        return set(fd, SOL_SOCKET, SO_KEEPALIVE, 0) && set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
-    }
-    const auto patience = keepalive.idle + keepalive.interval * keepalive.probes;
-    const auto patience_ms = static_cast<int>(std::min<int64_t>(patience.count(), INT_MAX));
-    return set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
-           set(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(keepalive.idle)) &&
-           set(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(keepalive.interval)) &&
-           set(fd, IPPROTO_TCP, TCP_KEEPCNT, static_cast<int>(std::clamp(keepalive.probes, 1U, 127U))) &&
-           set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, patience_ms);
 }
 
 bool set_tcp_options(int fd, const conf::Listener& listener) {

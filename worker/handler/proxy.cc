@@ -10,18 +10,8 @@ namespace tcpd::worker {
 
 using slot::CloseReason;
 
-namespace {
-
-int seconds(Duration d) { return static_cast<int>(d.count() / 1000); }
-
-}  // namespace
-
 Proxy::Proxy(Connections& connections, Dialer& dialer, const conf::Upstream& upstream)
-    : connections_(connections), dialer_(dialer), upstream_(upstream) {
-    options_.keepalive_idle_s = seconds(upstream.keepalive.idle);
-    options_.keepalive_interval_s = seconds(upstream.keepalive.interval);
-    options_.keepalive_probes = static_cast<int>(upstream.keepalive.probes);
-}
+    : connections_(connections), dialer_(dialer), upstream_(upstream) {}
 
 // Record::server of a client is the server that its first dial went to; dial_tries more were tried since.
 void Proxy::on_accepted(Connection client) {
@@ -33,7 +23,7 @@ void Proxy::dial(Connection client) {
     for (;;) {
         const uint32_t server =
             (client->server + client->dial_tries) % static_cast<uint32_t>(upstream_.servers.size());
-        const int error = dialer_.dial(client, server_of(server), server, options_);
+        const int error = dialer_.dial(client, server_of(server), server, upstream_.keepalive);
         if (error == 0) return;
         if (is_local_fault(error)) return wait_for_better_times(client, error);
         if (!turn_to_next(client, error)) return;

@@ -44,7 +44,6 @@ private:
     Connections& connections_;
     Dialer& dialer_;
     const conf::Upstream& upstream_;
-    DialOptions options_;
     uint32_t turn_ = 0;
 };
 

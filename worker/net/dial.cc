@@ -17,22 +17,17 @@ void set_option(int fd, int level, int option, int value) {
     setsockopt(fd, level, option, &value, sizeof value);
 }
 
-void set_options(int fd, bool is_unix, const DialOptions& options) {
+// Without them the connection works all the same.
+void set_options(int fd, bool is_unix, const Keepalive& keepalive) {
     if (is_unix) return;
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, options.keepalive_idle_s);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, options.keepalive_interval_s);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_probes);
-    const int user_timeout_ms =
-        1000 * (options.keepalive_idle_s + options.keepalive_interval_s * options.keepalive_probes);
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
+    set_keepalive(fd, keepalive);
 }
 
 }  // namespace
 
-int Dialer::dial(Connection client, const Address& to, uint32_t server, const DialOptions& options) {
+int Dialer::dial(Connection client, const Address& to, uint32_t server, const Keepalive& keepalive) {
     if (connections_.open_count() + slot::kReservedDescriptors >= descriptor_limit_) return EMFILE;
     connections_.take_in_hand(client);
     connections_.journal().publish_dialing();
@@ -44,7 +39,7 @@ int Dialer::dial(Connection client, const Address& to, uint32_t server, const Di
         return error;
     }
     FAULT_POINT(dial_socket_not_published);
-    set_options(fd, to.is_unix(), options);
+    set_options(fd, to.is_unix(), keepalive);
     const Connection c = connections_.publish_dialled(fd, make_record(client, to, server), client);
     ++connections_.memory().scoreboard().upstream_dials;
     FAULT_POINT(dial_published_not_connected);

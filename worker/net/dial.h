@@ -6,13 +6,10 @@
 // which is harmless (EALREADY, EISCONN). Source: connect(2), tcp(7).
 
 #include "daemon/base/net/address.h"
+#include "daemon/base/net/keepalive.h"
 #include "worker/net/connections.h"
 
 namespace tcpd::worker {
-
-struct DialOptions {
-    int keepalive_idle_s = 60, keepalive_interval_s = 10, keepalive_probes = 6;
-};
 
 class Dialer {
 public:
@@ -21,7 +18,7 @@ public:
 
     // 0: the handler will hear on_dialled or on_dial_failed. Else an errno: nothing was begun, or it failed
     // at once and nothing is left of it.
-    int dial(Connection client, const Address& to, uint32_t server, const DialOptions& options);
+    int dial(Connection client, const Address& to, uint32_t server, const Keepalive& keepalive);
     // For a successor that found a connection dialing.
     void resume(Connection dialled, const Address& to);
 
