@@ -137,4 +137,12 @@ Loaded load(Source& source, const std::string& path) {
     return {std::move(draft.config), draft.take_sorted_problems(), std::move(draft.warnings)};
 }
 
+Result<Loaded> load_bundle(int fd) {
+    Result<Snapshot> snapshot = read_bundle(fd);
+    if (!snapshot) return std::move(snapshot.error());
+    const std::string path = snapshot->main_path;
+    SnapshotSource source(std::move(*snapshot));
+    return load(source, path);
+}
+
 }  // namespace tcpd::conf

@@ -10,6 +10,7 @@
 
 #include "conf/config.h"
 #include "conf/source.h"
+#include "daemon/base/error.h"
 
 namespace tcpd::conf {
 
@@ -31,6 +32,8 @@ struct Loaded {
 // Reads `path` (absolute), what it includes and the files of tokens through `source`; asks the machine
 // itself, for the users and folders that are named, only if the source is live.
 Loaded load(Source& source, const std::string& path);
+// What a bundle holds (source.h). An Error: it can't be read; problems of the text are no Error here either.
+Result<Loaded> load_bundle(int fd);
 
 // The configuration in full, every default filled in, with comments that name units; `load` reads it back as
 // the same.

@@ -7,9 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "conf/load.h"
-#include "conf/source.h"
-
 #include "daemon/base/process.h"
 #include "master/master_process.h"
 #include "master/reexec/reexec.h"
@@ -57,7 +54,7 @@ int run(Options options) {
 
 namespace {
 
-Result<conf::Loaded> load_bundle(const MasterState& state) {
+Result<conf::Config> config_in_force(const MasterState& state) {
     const auto& list = state.crew.generations;
     const auto at = std::find_if(list.begin(), list.end(), [&](const SavedGeneration& generation) {
         return generation.number == state.crew.current;
@@ -65,20 +62,13 @@ Result<conf::Loaded> load_bundle(const MasterState& state) {
     if (at == list.end()) {
         return Error{ErrorCode::bad_format, "take over the configuration", "", 0, "none is in force"};
     }
-    auto snapshot = conf::read_bundle(at->bundle_fd);
-    if (!snapshot) return std::move(snapshot.error());
-    const std::string path = snapshot->main_path;
-    conf::SnapshotSource source(std::move(*snapshot));
-    conf::Loaded loaded = conf::load(source, path);
-    if (loaded.problems.empty()) return loaded;
-    return Error{ErrorCode::bad_config, "take over the configuration", path, 0,
-                 loaded.problems.front().text()};
+    return read_config(at->bundle_fd);
 }
 
 Result<std::unique_ptr<MasterProcess>> take_over(const MasterState& state) {
-    auto loaded = load_bundle(state);
-    if (!loaded) return std::move(loaded.error());
-    Options options{.config = std::move(loaded->config),
+    auto config = config_in_force(state);
+    if (!config) return std::move(config.error());
+    Options options{.config = std::move(*config),
                     .snapshot = {},
                     .config_path = state.config_path,
                     .program_path = state.program_path,

@@ -10,7 +10,6 @@
 #include <cerrno>
 
 #include "conf/load.h"
-#include "conf/source.h"
 #include "daemon/base/fault_point.h"
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
@@ -42,14 +41,11 @@ void need(const Result<void>& result) {
 }
 
 conf::Config read_config(int bundle_fd) {
-    auto snapshot = conf::read_bundle(bundle_fd);
-    if (!snapshot) give_up(snapshot.error(), kExitConfig);
-    const std::string path = snapshot->main_path;
-    conf::SnapshotSource source(std::move(*snapshot));
-    conf::Loaded loaded = conf::load(source, path);
-    for (const auto& problem : loaded.problems) log::error("image: {}", problem.text());
-    if (!loaded.problems.empty()) ::_exit(kExitConfig);
-    return std::move(loaded.config);
+    auto loaded = conf::load_bundle(bundle_fd);
+    if (!loaded) give_up(loaded.error(), kExitConfig);
+    for (const auto& problem : loaded->problems) log::error("image: {}", problem.text());
+    if (!loaded->problems.empty()) ::_exit(kExitConfig);
+    return std::move(loaded->config);
 }
 
 // What the master says is checked once, here; nobody else looks a second time.

@@ -2,26 +2,13 @@
 
 #include <algorithm>
 
-#include "conf/load.h"
-#include "conf/source.h"
 #include "daemon/base/log.h"
 #include "master/crew/crew.h"
-#include "master/reexec/state.h"
+#include "master/reexec/reexec.h"
 
 namespace tcpd::master {
 
 namespace {
-
-Result<conf::Config> read_config(int bundle_fd) {
-    auto snapshot = conf::read_bundle(bundle_fd);
-    if (!snapshot) return std::move(snapshot.error());
-    const std::string path = snapshot->main_path;
-    conf::SnapshotSource source(std::move(*snapshot));
-    conf::Loaded loaded = conf::load(source, path);
-    if (loaded.problems.empty()) return std::move(loaded.config);
-    return Error{ErrorCode::bad_config, "take over the configuration", path, 0,
-                 loaded.problems.front().text()};
-}
 
 Result<std::unique_ptr<Generation>> restore(const SavedGeneration& saved) {
     auto generation = std::make_unique<Generation>();

@@ -9,6 +9,8 @@
 
 #include <cerrno>
 
+#include "conf/load.h"
+
 namespace tcpd::master {
 
 namespace {
@@ -72,6 +74,14 @@ Result<MasterState> read_state(int fd) {
     const ssize_t got = ::pread(fd, bytes.data(), bytes.size(), 0);
     if (got != about.st_size) return system_error(errno, "read the state of the master before");
     return decode(bytes);
+}
+
+Result<conf::Config> read_config(int bundle_fd) {
+    auto loaded = conf::load_bundle(bundle_fd);
+    if (!loaded) return std::move(loaded.error());
+    if (loaded->problems.empty()) return std::move(loaded->config);
+    return Error{ErrorCode::bad_config, "take over the configuration", loaded->config.path, 0,
+                 loaded->problems.front().text()};
 }
 
 }  // namespace tcpd::master

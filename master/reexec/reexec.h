@@ -8,6 +8,7 @@
 
 #include <string>
 
+#include "conf/config.h"
 #include "daemon/base/error.h"
 #include "master/reexec/state.h"
 
@@ -22,6 +23,8 @@ Result<UniqueFd> write_state(const MasterState& state);
 Error execute_in_place(int program, const MasterState& state);
 // What execute_in_place left.
 Result<MasterState> read_state(int fd);
+// Of a generation in it, by the descriptor of its bundle.
+Result<conf::Config> read_config(int bundle_fd);
 
 void block_all_signals();
 void unblock_all_signals();

@@ -142,8 +142,7 @@ BOOST_AUTO_TEST_CASE(a_slot_loads_from_the_bundle_what_the_master_loaded_from_fi
     BOOST_REQUIRE(from_files.problems.empty());
     const Result<UniqueFd> bundle = make_bundle(files.snapshot());
     std::filesystem::remove_all(folder.path());  // sockets' folder and all: a slot asks for none of it
-    SnapshotSource slot(*read_bundle(bundle->get()));
-    const Loaded from_bundle = load(slot, files.snapshot().main_path);
+    const Loaded from_bundle = *load_bundle(bundle->get());
     BOOST_TEST(from_bundle.problems.empty());
     BOOST_TEST((from_bundle.config == from_files.config));
 }

@@ -181,8 +181,7 @@ BOOST_AUTO_TEST_CASE(a_slot_has_them_from_the_bundle) {
     BOOST_TEST(from_files.problems.empty());
     const Result<UniqueFd> bundle = make_bundle(files.snapshot());
     std::filesystem::remove_all(folder.path());
-    SnapshotSource slot(*read_bundle(bundle->get()));
-    const Loaded from_bundle = load(slot, files.snapshot().main_path);
+    const Loaded from_bundle = *load_bundle(bundle->get());
     BOOST_TEST(from_bundle.problems.empty());
     BOOST_TEST(from_bundle.config.listeners.at(0).auth.tokens.at(0).identity == "me");
     BOOST_TEST((from_bundle.config == from_files.config));
