@@ -7,6 +7,7 @@
 #include "conf/source.h"
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
+#include "daemon/base/signals.h"
 #include "daemon/base/version.h"
 #include "master/master_process.h"
 #include "master/reexec/reexec.h"

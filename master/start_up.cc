@@ -12,6 +12,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
+#include "daemon/base/signals.h"
 #include "daemon/slot/control_message.h"
 #include "daemon/slot/layout.h"
 
@@ -24,15 +25,13 @@ constexpr mode_t kLogMode = 0640;
 }  // namespace
 
 void set_dispositions_to_default() {
-    for (int number = 1; number <= SIGRTMAX; ++number) ::signal(number, SIG_DFL);
+    default_all_signals();
     ::signal(SIGPIPE, SIG_IGN);
 }
 
 void reset_signals() {
     set_dispositions_to_default();
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    unblock_all_signals();
 }
 
 void seal_descriptors() { ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); }

@@ -8,11 +8,12 @@
 #include <csignal>
 #include <ctime>
 
+#include "daemon/base/signals.h"
+
 namespace tcpd::worker {
 
 namespace {
 
-constexpr int kFaults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 constexpr int kHandOverChecks = 500;
 constexpr timespec kBetweenChecks{0, 200'000};  // 500 of them are the 100 ms
 
@@ -105,7 +106,7 @@ Result<void> prepare_fault_handler(Seat& seat, slot::WorkerControl& control) {
     on_fault_action.sa_flags = SA_SIGINFO;
     on_stop_action.sa_handler = on_stop_loop;
     on_stop_action.sa_flags = SA_RESTART;
-    for (const int signal_number : kFaults) {
+    for (const int signal_number : kFaultSignals) {
         auto handled = handle(signal_number, on_fault_action);
         if (!handled) return handled;
     }

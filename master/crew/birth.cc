@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/base/signals.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/slot/control_message.h"
 
@@ -65,16 +66,11 @@ void lay_out_descriptors(Plan& plan) {
     ::close_range(static_cast<unsigned>(plan.floor), ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
-// A handler of the master's must not run here; what is ignored stays so over the exec.
-void reset_signals() {
-    for (int number = 1; number <= SIGRTMAX; ++number) ::signal(number, SIG_DFL);
-    for (int number :
-         {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGWINCH, SIGTTIN, SIGTTOU, SIGTSTP}) {
-        ::signal(number, SIG_IGN);
-    }
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+// What is ignored stays so over the exec.
+void set_image_signals() {
+    default_all_signals();
+    for (const int number : kImageIgnores) ::signal(number, SIG_IGN);
+    unblock_all_signals();
 }
 
 // Without the right to it the image is as likely to be killed as anybody.
@@ -88,21 +84,9 @@ void shield_self() {
 [[noreturn]] void become_image(Plan& plan) {
     shield_self();
     lay_out_descriptors(plan);
-    reset_signals();
+    set_image_signals();
     ::fexecve(plan.program, plan.argv, environ);
     give_up(plan, Stage::execute);
-}
-
-pid_t fork_blocked(Plan& plan) {
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::sigprocmask(SIG_SETMASK, &all, &before);
-    const pid_t pid = ::fork();
-    if (pid == 0) become_image(plan);
-    const int sys_errno = errno;
-    ::sigprocmask(SIG_SETMASK, &before, nullptr);
-    errno = sys_errno;
-    return pid;
 }
 
 void end_child(pid_t pid) {
@@ -154,7 +138,7 @@ Result<pid_t> execute_image(int program, const std::string& title, const Inherit
               .argv = argv};
     plan.lifted.resize(plan.moves.size());
     plan.floor = std::max(plan.moves.back().to + 1, slot::kFirstListenFd);
-    const pid_t pid = fork_blocked(plan);
+    const pid_t pid = fork_blocked([&plan] { become_image(plan); });
     if (pid < 0) return system_error(errno, "fork an image");
     child_report.reset();
     if (auto executed = await_exec(report.get(), pid); !executed) return std::move(executed.error());

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "daemon/base/log.h"
+#include "daemon/base/signals.h"
 #include "master/crew/crew.h"
 
 namespace tcpd::master {
@@ -18,14 +19,7 @@ constexpr uint64_t kWatchedNs = 10 * kSecond;  // a new program may be taken bac
 
 bool is_fault(const Death& death) {
     if (death.code != CLD_KILLED && death.code != CLD_DUMPED) return false;
-    switch (death.status) {
-        case SIGSEGV:
-        case SIGBUS:
-        case SIGILL:
-        case SIGFPE:
-        case SIGABRT: return true;
-        default: return false;
-    }
+    return std::ranges::find(kFaultSignals, death.status) != std::end(kFaultSignals);
 }
 
 // The image only saw that the worker before it was gone, or that somebody took everything back. If that

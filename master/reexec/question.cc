@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/base/signals.h"
+
 namespace tcpd::master {
 
 namespace {
@@ -21,10 +23,8 @@ constexpr int kNotExecuted = 127;
     ::dup2(output, STDOUT_FILENO);
     ::dup2(output, STDERR_FILENO);
     for (const int fd : kept) ::fcntl(fd, F_SETFD, 0);
-    for (int number = 1; number <= SIGRTMAX; ++number) ::signal(number, SIG_DFL);
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    default_all_signals();
+    unblock_all_signals();
     ::fexecve(program, argv, environ);
     const int sys_errno = errno;
     const std::string text = fmt::format("{}", system_error(sys_errno, "execute it").text());
@@ -36,13 +36,7 @@ pid_t start(int program, int output, const std::vector<int>& kept, std::vector<s
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::sigprocmask(SIG_SETMASK, &all, &before);
-    const pid_t pid = ::fork();
-    if (pid == 0) become(program, output, kept, argv.data());
-    ::sigprocmask(SIG_SETMASK, &before, nullptr);
-    return pid;
+    return fork_blocked([&] { become(program, output, kept, argv.data()); });
 }
 
 // Warnings come first, and are not why.

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <cerrno>
 
 #include "conf/load.h"
+#include "daemon/base/signals.h"
 
 namespace tcpd::master {
 
@@ -33,18 +33,6 @@ Result<UniqueFd> write_state(const MasterState& state) {
         if (put > 0) at += static_cast<size_t>(put);
     }
     return fd;
-}
-
-void block_all_signals() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::sigprocmask(SIG_SETMASK, &all, nullptr);
-}
-
-void unblock_all_signals() {
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
 Error execute_in_place(int program, const MasterState& state) {

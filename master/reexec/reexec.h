@@ -26,7 +26,4 @@ Result<MasterState> read_state(int fd);
 // Of a generation in it, by the descriptor of its bundle.
 Result<conf::Config> read_config(int bundle_fd);
 
-void block_all_signals();
-void unblock_all_signals();
-
 }  // namespace tcpd::master

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the unit tests' program is when a test has it executed as an image: it takes SIGTERM for its end, and
-// ends when its control socket does, so that a test can look at what it was given from outside.
+// What the unit tests' program is when a test has it executed as an image: it ends when its control socket
+// does, so that a test can look at what it was given from outside.
 
 #include <unistd.h>
 
