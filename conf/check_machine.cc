@@ -16,10 +16,6 @@ namespace tcpd::conf {
 
 namespace {
 
-std::string reason_of(const Error& error) {
-    return error.sys_errno != 0 ? std::strerror(error.sys_errno) : error.reason;
-}
-
 void check_account(Draft& draft, const std::string& key_path, const char* what, const std::string& name,
                    const Error& error) {
     if (error.code == ErrorCode::not_found)
@@ -27,8 +23,8 @@ void check_account(Draft& draft, const std::string& key_path, const char* what, 
             key_path, fmt::format("there is no {} {} on this machine (create it, or leave this out)", what,
                                   tcpd::quoted(name)));
     else
-        draft.add_problem(
-            key_path, fmt::format("cannot look up {} {}: {}", what, tcpd::quoted(name), reason_of(error)));
+        draft.add_problem(key_path,
+                          fmt::format("cannot look up {} {}: {}", what, tcpd::quoted(name), error.cause()));
 }
 
 void check_user(Draft& draft) {

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <map>
 
@@ -22,10 +21,6 @@ namespace {
 constexpr size_t kMaxIncludedFiles = 1000;
 constexpr size_t kMaxTotalBytes = 8 * 1024 * 1024;
 
-std::string reason_of(const Error& error) {
-    return error.sys_errno != 0 ? std::strerror(error.sys_errno) : error.reason;
-}
-
 class Loader {
 public:
     Loader(Source& source, Draft& draft) : source_(source), draft_(draft) {}
@@ -33,7 +28,7 @@ public:
     void load_main(const std::string& path) {
         draft_.config.path = path;
         Result<std::string> text = source_.read(path);
-        if (!text) return draft_.add_problem({path, {}}, {}, "cannot be read: " + reason_of(text.error()));
+        if (!text) return draft_.add_problem({path, {}}, {}, "cannot be read: " + text.error().cause());
         const std::optional<YamlTree> tree = parse(path, std::move(*text));
         if (!tree) return;
         FileReader(draft_, *tree, path, false).read();
@@ -63,7 +58,7 @@ private:
         if (!paths)
             return draft_.add_problem(
                 inclusion.place, inclusion.key_path,
-                fmt::format("{}: {}", tcpd::quoted(inclusion.pattern), reason_of(paths.error())));
+                fmt::format("{}: {}", tcpd::quoted(inclusion.pattern), paths.error().cause()));
         for (const std::string& path : *paths) include_file(inclusion, path);
     }
 
@@ -82,7 +77,7 @@ private:
             is_whole_ = false;
             return draft_.add_problem(
                 inclusion.place, inclusion.key_path,
-                fmt::format("{} cannot be read: {}", tcpd::quoted(path), reason_of(text.error())));
+                fmt::format("{} cannot be read: {}", tcpd::quoted(path), text.error().cause()));
         }
         if (total_bytes_ + text->size() > kMaxTotalBytes)
             return draft_.add_problem(
@@ -99,7 +94,7 @@ private:
         const Result<std::string> text = source_.read(path);
         if (!text)
             return draft_.add_problem(
-                key_path, fmt::format("{} cannot be read: {}", tcpd::quoted(path), reason_of(text.error())));
+                key_path, fmt::format("{} cannot be read: {}", tcpd::quoted(path), text.error().cause()));
         const auto [known, is_new] = tokens_.try_emplace(path);
         if (is_new) {
             total_bytes_ += text->size();

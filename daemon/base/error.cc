@@ -34,14 +34,15 @@ void append_joined(std::string& text, const char* separator, const std::string& 
 
 }  // namespace
 
+std::string Error::cause() const { return sys_errno != 0 ? describe_errno(sys_errno) : reason; }
+
 std::string Error::text() const {
     std::string subject = doing.empty() ? "" : "could not " + doing;
     append_joined(subject, " ", on);
-    std::string cause = sys_errno ? describe_errno(sys_errno) : reason;
     std::string aside = sys_errno ? reason : "";
     append_joined(aside, "; ", hint);
 
-    append_joined(subject, ": ", cause);
+    append_joined(subject, ": ", cause());
     if (!aside.empty()) append_joined(subject, " ", "(" + aside + ")");
     if (!during.empty()) append_joined(subject, ", ", "while " + during);
     return subject;

@@ -38,6 +38,8 @@ struct Error {
 
     // `could not bind listener "gateway" to 0.0.0.0:7000: Address already in use (stop the other server ...)`
     std::string text() const;
+    // `Address already in use` alone.
+    std::string cause() const;
     Error&& while_doing(std::string what) &&;
 };
 

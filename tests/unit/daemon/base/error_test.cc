@@ -24,9 +24,11 @@ BOOST_AUTO_TEST_CASE(a_reason_beside_an_errno_stands_before_the_hint) {
 
 BOOST_AUTO_TEST_CASE(parts_that_are_missing_leave_no_trace) {
     BOOST_TEST(system_error(ENOENT, "open").text() == "could not open: No such file or directory");
+    BOOST_TEST(system_error(ENOENT, "open").cause() == "No such file or directory");
     Error reason_only;
     reason_only.reason = "port 70000 is over 65535";
     BOOST_TEST(reason_only.text() == "port 70000 is over 65535");
+    BOOST_TEST(reason_only.cause() == "port 70000 is over 65535");
     Error without_cause{ErrorCode::timed_out, "reach the master", ""};
     BOOST_TEST(without_cause.text() == "could not reach the master");
     Error reason_and_hint{ErrorCode::unavailable, "find a master", "", 0, "no pid file", "start it first"};
