@@ -39,17 +39,14 @@ bool is_below(std::string_view row_path, std::string_view path) {
 
 // Keys of this name that stand elsewhere: deeper here, else under the same key of the top, else anywhere.
 std::string find_elsewhere(std::string_view path, std::string_view key) {
-    std::string deeper, beside, anywhere;
-    const auto add = [](std::string& list, std::string_view found) {
-        list += (list.empty() ? "" : " or ") + std::string(found);
-    };
+    std::vector<std::string_view> deeper, beside, anywhere;
     for (const Row& row : grammar()) {
         if (row.key() != key || key == "NAME" || row.path == path) continue;
-        if (is_below(row.path, path)) add(deeper, row.path.substr(path.size() + 1));
-        if (first_step(row.path) == first_step(path)) add(beside, row.path);
-        add(anywhere, row.path);
+        if (is_below(row.path, path)) deeper.push_back(row.path.substr(path.size() + 1));
+        if (first_step(row.path) == first_step(path)) beside.push_back(row.path);
+        anywhere.push_back(row.path);
     }
-    return !deeper.empty() ? deeper : !beside.empty() ? beside : anywhere;
+    return joined(!deeper.empty() ? deeper : !beside.empty() ? beside : anywhere, " or ");
 }
 
 }  // namespace
@@ -57,15 +54,11 @@ std::string find_elsewhere(std::string_view path, std::string_view key) {
 std::string suggest_key(std::string_view path, std::string_view key) {
     if (key == "<<") return "YAML's merge is not supported; an alias can stand for a whole value";
     std::vector<std::string_view> known;
-    std::string list;
-    for (const Row* row : rows_below(path)) {
-        known.push_back(row->key());
-        list += (list.empty() ? "" : ", ") + std::string(row->key());
-    }
+    for (const Row* row : rows_below(path)) known.push_back(row->key());
     if (const auto near = nearest(key, known)) return fmt::format("did you mean {}?", *near);
     if (const std::string elsewhere = find_elsewhere(path, key); !elsewhere.empty())
         return fmt::format("did you mean {}?", elsewhere);
-    return "known: " + list;
+    return "known: " + joined(known, ", ");
 }
 
 }  // namespace tcpd::conf

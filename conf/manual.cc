@@ -23,13 +23,6 @@ std::string escaped(std::string_view text) {
     return out.starts_with('.') || out.starts_with('\'') ? "\\&" + out : out;
 }
 
-std::string joined(std::span<const std::string_view> words, std::string_view between) {
-    std::string text;
-    for (const std::string_view word : words)
-        text += (text.empty() ? "" : std::string(between)) + std::string(word);
-    return text;
-}
-
 struct KindPrinter {
     std::string operator()(const Flag&) const { return "true or false"; }
     std::string operator()(const Count& count) const {

@@ -25,12 +25,6 @@ std::string size_range(const Size& size) {
                        format_size(size.most));
 }
 
-std::string joined(std::span<const std::string_view> words) {
-    std::string text;
-    for (std::string_view word : words) text += (text.empty() ? "" : ", ") + std::string(word);
-    return text;
-}
-
 bool is_digits(std::string_view text) {
     return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
@@ -308,7 +302,7 @@ struct ValueReader {
     Complaint unknown_word(std::span<const std::string_view> words) const {
         if (const auto near = nearest(text, {words.begin(), words.end()}))
             return fmt::format("{} is not known (did you mean {}?)", tcpd::quoted(text), *near);
-        return fmt::format("{} is not known (known: {})", tcpd::quoted(text), joined(words));
+        return fmt::format("{} is not known (known: {})", tcpd::quoted(text), joined(words, ", "));
     }
     static std::string describe_range(const Count& count) {
         return fmt::format("{} to {}", count.least, count.most);

@@ -39,12 +39,6 @@ Error unknown_option(const std::string& word) {
     return usage("there is no option " + quoted(name));
 }
 
-std::string listed(const std::vector<std::string_view>& words) {
-    std::string text;
-    for (std::string_view word : words) text += (text.empty() ? "" : ", ") + std::string(word);
-    return text;
-}
-
 std::string absolute(std::string path, const std::string& folder) {
     if (path.starts_with("/")) return path;
     while (path.starts_with("./")) path.erase(0, 2);
@@ -135,7 +129,7 @@ private:
             return set_task(Task::ask_master);
         }
         auto near = nearest(optarg, verbs);
-        std::string hint = "there are: " + listed(verbs);
+        std::string hint = "there are: " + joined(verbs, ", ");
         if (near) hint = "did you mean " + std::string(*near) + "? " + hint;
         return usage("-s does not know " + quoted(optarg), hint);
     }

@@ -40,6 +40,17 @@ std::optional<std::string_view> nearest(std::string_view word,
 // surrogate.
 size_t utf8_character(std::string_view text);
 
+// "reload, stop": `words`, with `between` between them.
+template <typename Words>
+std::string joined(const Words& words, std::string_view between) {
+    std::string text;
+    for (const auto& word : words) {
+        if (!text.empty()) text += between;
+        text += word;
+    }
+    return text;
+}
+
 // `text` with control characters, quotes and backslashes escaped and malformed UTF-8 as \xNN, in double
 // quotes; what would be over `limit` bytes between them is cut, and "..." says so.
 std::string quoted(std::string_view text, size_t limit = 200);

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <ranges>
 
 #include "daemon/base/text.h"
 
@@ -45,9 +46,9 @@ bool listens_for_streams(int fd) {
 }
 
 std::string listed(const std::vector<InheritedSocket>& sockets) {
-    std::string text;
-    for (const InheritedSocket& socket : sockets) text += (text.empty() ? "" : ", ") + quoted(socket.name);
-    return text.empty() ? "it passed none" : "it passed " + text;
+    if (sockets.empty()) return "it passed none";
+    const auto name = [](const InheritedSocket& socket) { return quoted(socket.name); };
+    return "it passed " + joined(sockets | std::views::transform(name), ", ");
 }
 
 }  // namespace

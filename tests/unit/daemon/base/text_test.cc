@@ -119,6 +119,13 @@ BOOST_AUTO_TEST_CASE(utf8_characters_are_told_from_rubbish) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(words_are_joined) {
+    const std::vector<std::string_view> none, one = {"drain"}, three = {"reload", "drain", "stop"};
+    BOOST_TEST(joined(none, ", ").empty());
+    BOOST_TEST(joined(one, ", ") == "drain");
+    BOOST_TEST(joined(three, " | ") == "reload | drain | stop");
+}
+
 BOOST_AUTO_TEST_CASE(quoting_makes_anything_one_readable_line) {
     BOOST_TEST(quoted("plain") == R"("plain")");
     BOOST_TEST(quoted("a\"b\\c") == R"("a\"b\\c")");
