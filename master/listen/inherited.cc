@@ -104,13 +104,4 @@ Result<std::vector<int>> InheritedSockets::named(std::string_view name) const {
         fmt::format("set FileDescriptorName={} in the .socket unit, and start that unit first", name)};
 }
 
-Result<Address> address_of(int fd) {
-    sockaddr_storage bound{};
-    socklen_t length = sizeof bound;
-    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0) {
-        return system_error(errno, "find out where a passed socket listens");
-    }
-    return Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&bound), length);
-}
-
 }  // namespace tcpd::master

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "daemon/base/error.h"
-#include "daemon/base/net/address.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tcpd::master {
@@ -35,8 +34,5 @@ public:
 private:
     std::vector<InheritedSocket> sockets_;
 };
-
-// Where it listens.
-Result<Address> address_of(int fd);
 
 }  // namespace tcpd::master

@@ -82,7 +82,7 @@ Result<std::vector<Listeners::Wanted>> Listeners::wanted_of(const Address& entry
     auto passed = inherited_.named(entry.inherited_name());
     if (!passed) return std::move(passed.error());
     for (const int fd : *passed) {
-        auto address = address_of(fd);
+        auto address = Address::of_socket(fd);
         if (!address) return std::move(address.error());
         list.push_back({fmt::format("{}/{}", entry.text(), list.size()), *address, fd});
     }
@@ -264,7 +264,8 @@ Result<Listeners> Listeners::take_over(const MasterState& state, const conf::Con
     }
     all.inherited_ = InheritedSockets(std::move(inherited));
     for (const SavedAddress& saved : state.addresses) {
-        auto address = saved.passed >= 0 ? address_of(saved.passed) : Address::parse(saved.address, true);
+        auto address =
+            saved.passed >= 0 ? Address::of_socket(saved.passed) : Address::parse(saved.address, true);
         if (!address) return std::move(address.error());
         ListeningAddress opened{.listener = saved.listener,
                                 .index = saved.index,

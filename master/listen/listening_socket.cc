@@ -101,12 +101,9 @@ Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address) {
         ::listen(fd, static_cast<int>(listener.backlog)) != 0) {
         return bind_error(errno, listener, address);
     }
-    sockaddr_storage bound{};
-    socklen_t length = sizeof bound;
-    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0) {
-        return bind_error(errno, listener, address);
-    }
-    address = Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&bound), length);
+    auto bound = Address::of_socket(fd);
+    if (!bound) return bind_error(bound.error().sys_errno, listener, address);
+    address = *bound;
     return opened;
 }
 

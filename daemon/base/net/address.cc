@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -200,6 +201,15 @@ Address Address::from_sockaddr(const sockaddr* address, socklen_t length) {
     made.length_ = std::min<socklen_t>(length, sizeof made.storage_);
     memcpy(&made.storage_, address, made.length_);
     return made;
+}
+
+Result<Address> Address::of_socket(int fd) {
+    sockaddr_storage bound{};
+    socklen_t length = sizeof bound;
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0) {
+        return system_error(errno, "find out where a socket listens");
+    }
+    return from_sockaddr(reinterpret_cast<const sockaddr*>(&bound), length);
 }
 
 Result<Address> Address::parse(std::string_view text, bool allow_port_0) {

@@ -21,6 +21,8 @@ public:
     Address() = default;
     // From accept4, getsockname or getpeername.
     static Address from_sockaddr(const sockaddr* address, socklen_t length);
+    // What a socket is bound to.
+    static Result<Address> of_socket(int fd);
     // "127.0.0.1:7000", "[::1]:7000", "unix:/run/x.sock". Port 0 only if `allow_port_0`. A name instead of a
     // literal address, a port over 65535, a path that is too long (107 bytes) or relative: an Error whose
     // `reason` says what would be right.

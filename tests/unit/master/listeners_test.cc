@@ -51,12 +51,7 @@ int option(int fd, int level, int name) {
     return value;
 }
 
-uint16_t port_of(int fd) {
-    sockaddr_storage bound{};
-    socklen_t length = sizeof bound;
-    ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length);
-    return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&bound), length).port();
-}
+uint16_t port_of(int fd) { return Address::of_socket(fd)->port(); }
 
 bool can_connect(const Address& address) {
     const UniqueFd fd(::socket(address.family(), SOCK_STREAM, 0));
