@@ -221,6 +221,13 @@ UniqueFd make_memfd(const std::string& name) {
     return fd;
 }
 
+UniqueFd make_sealed_memfd(const std::string& name, uint64_t bytes) {
+    UniqueFd fd = make_memfd(name);
+    const bool sealed = fd && ::ftruncate(fd.get(), static_cast<off_t>(bytes)) == 0 &&
+                        ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0;
+    return sealed ? std::move(fd) : UniqueFd();
+}
+
 unsigned usable_cpus() {
     unsigned cpus = affinity_cpus();
     std::optional<unsigned> quota = cpu_quota(read_all("/proc/self/cgroup"), "/sys/fs/cgroup");

@@ -44,6 +44,8 @@ Result<uint64_t> raise_descriptor_limit(uint64_t most = 1'048'576);
 // Memory that may be sealed, closed on exec and never to be executed (MFD_NOEXEC_SEAL, since Linux 6.3); sets
 // errno where it has none.
 UniqueFd make_memfd(const std::string& name);
+// Of a size that nobody can change any more, with all bytes 0.
+UniqueFd make_sealed_memfd(const std::string& name, uint64_t bytes);
 
 // CPUs that this process may use: affinity, and the cgroup's quota rounded up; at least 1.
 unsigned usable_cpus();

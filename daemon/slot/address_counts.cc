@@ -1,6 +1,5 @@
 #include "daemon/slot/address_counts.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -46,20 +45,16 @@ uint64_t AddressCounts::bytes_for(uint32_t log2_most) {
 }
 
 Result<UniqueFd> AddressCounts::create(uint32_t most) {
-    UniqueFd fd = make_memfd("tcpd-addresses");
-    if (!fd) return system_error(errno, "create the counts of addresses");
     Head head{};
     std::memcpy(head.magic, kAddressMagic, sizeof head.magic);
     head.format = kFormat;
     head.log2_most = log2_for(uint64_t{most} * 2);
     if (::getrandom(&head.key, sizeof head.key, 0) != static_cast<ssize_t>(sizeof head.key))
         return system_error(errno, "draw a key for the counts of addresses");
-    if (::ftruncate(fd.get(), static_cast<off_t>(bytes_for(head.log2_most))) != 0)
-        return system_error(errno, "size the counts of addresses");
+    UniqueFd fd = make_sealed_memfd("tcpd-addresses", bytes_for(head.log2_most));
+    if (!fd) return system_error(errno, "create the counts of addresses");
     if (::pwrite(fd.get(), &head, sizeof head, 0) != static_cast<ssize_t>(sizeof head))
         return system_error(errno, "write the head of the counts of addresses");
-    if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
-        return system_error(errno, "seal the counts of addresses");
     return fd;
 }
 

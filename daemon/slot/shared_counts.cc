@@ -1,6 +1,5 @@
 #include "daemon/slot/shared_counts.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -10,14 +9,9 @@
 
 namespace tcpd::slot {
 
-namespace {}  // namespace
-
 Result<UniqueFd> SharedCounts::create() {
-    UniqueFd fd = make_memfd("tcpd-counts");
+    UniqueFd fd = make_sealed_memfd("tcpd-counts", kBytes);
     if (!fd) return system_error(errno, "create the shared counts");
-    if (::ftruncate(fd.get(), kBytes) != 0) return system_error(errno, "size the shared counts");
-    if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
-        return system_error(errno, "seal the shared counts");
     return fd;
 }
 

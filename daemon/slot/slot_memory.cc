@@ -1,6 +1,5 @@
 #include "daemon/slot/slot_memory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -103,17 +102,10 @@ void protect_guards(char* base, const Header& h) {
 
 Result<UniqueFd> SlotMemory::create(const SlotSizes& sizes) {
     const std::string name = fmt::format("tcpd-slot-{}", sizes.slot_number);
-    UniqueFd memory = make_memfd(name);
-    if (!memory) return system_error(errno, "make the memory of slot", std::to_string(sizes.slot_number));
-    const int fd = memory.get();
     const Header header = plan(sizes);
-    if (ftruncate(fd, static_cast<off_t>(header.slot_bytes)) != 0) {
-        return system_error(errno, "size the memory of slot", std::to_string(sizes.slot_number));
-    }
-    if (auto written = write_header(fd, header); !written) return std::move(written.error());
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        return system_error(errno, "seal the memory of slot", std::to_string(sizes.slot_number));
-    }
+    UniqueFd memory = make_sealed_memfd(name, header.slot_bytes);
+    if (!memory) return system_error(errno, "make the memory of slot", std::to_string(sizes.slot_number));
+    if (auto written = write_header(memory.get(), header); !written) return std::move(written.error());
     return memory;
 }
 
