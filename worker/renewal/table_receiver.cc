@@ -22,11 +22,6 @@ using slot::HandOverEnd;
 
 constexpr uint64_t kLimitNs = 3'000'000'000;
 
-union Room {
-    cmsghdr head;
-    std::array<char, CMSG_SPACE(kMostAtOnce * sizeof(int32_t))> bytes;
-};
-
 // How many came; -1: more than one lot, which nobody sends.
 ssize_t take_descriptors(msghdr& header, int32_t* landed, size_t room) {
     const cmsghdr* head = CMSG_FIRSTHDR(&header);
@@ -69,7 +64,7 @@ void TableReceiver::await_order() {
 TableReceiver::End TableReceiver::receive_message(const HandOverWatch& watch, void* bytes, size_t length,
                                                   int32_t* landed, size_t count) {
     iovec part{bytes, length};
-    Room room;
+    DescriptorRoom room;
     for (;;) {
         msghdr header{};
         header.msg_iov = &part;

@@ -3,7 +3,6 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -18,12 +17,7 @@ using slot::HandOverEnd;
 
 constexpr uint64_t kLimitNs = 2'000'000'000;
 
-union Room {
-    cmsghdr head;
-    std::array<char, CMSG_SPACE(kMostAtOnce * sizeof(int32_t))> bytes;
-};
-
-void attach(msghdr& header, Room& room, const int32_t* descriptors, size_t count) {
+void attach(msghdr& header, DescriptorRoom& room, const int32_t* descriptors, size_t count) {
     std::memset(&room, 0, sizeof room);
     header.msg_control = room.bytes.data();
     header.msg_controllen = CMSG_SPACE(count * sizeof(int32_t));
@@ -63,7 +57,7 @@ TableSender::End TableSender::send(const void* bytes, size_t length, const int32
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    Room room;
+    DescriptorRoom room;
     attach(header, room, descriptors, count);
     for (;;) {
         if (::sendmsg(socket_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return std::nullopt;

@@ -7,6 +7,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -20,6 +21,12 @@ namespace tcpd::worker {
 
 inline constexpr uint32_t kTableMagic = 0x55435454;  // "TTCU"
 inline constexpr size_t kMostAtOnce = 253;           // SCM_MAX_FD
+
+// For the descriptors of one message.
+union DescriptorRoom {
+    cmsghdr head;
+    std::array<char, CMSG_SPACE(kMostAtOnce * sizeof(int32_t))> bytes;
+};
 
 struct TableHead {
     uint32_t magic = kTableMagic;
