@@ -4,7 +4,6 @@
 
 #include <iterator>
 
-#include "daemon/slot/journal.h"
 #include "daemon/slot/reason.h"
 
 namespace tcpd::master {
@@ -53,8 +52,6 @@ void write_slot(Text out, const SlotStatus& slot) {
     }
 }
 
-uint64_t read(const uint64_t& word) { return __atomic_load_n(&word, __ATOMIC_RELAXED); }
-
 }  // namespace
 
 std::string status_text(const Status& status) {
@@ -67,30 +64,6 @@ std::string status_text(const Status& status) {
     for (const ListenerStatus& listener : status.listeners) write_listener(out, listener);
     for (const SlotStatus& slot : status.slots) write_slot(out, slot);
     return text;
-}
-
-std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory) {
-    const slot::Scoreboard& board = memory.scoreboard();
-    std::vector<std::pair<std::string, uint64_t>> counters;
-    for (size_t i = 0; i < static_cast<size_t>(slot::Phase::count); ++i) {
-        const uint64_t times = read(board.recovered[i]);
-        if (times != 0) {
-            counters.emplace_back(fmt::format("recovered {}", slot::name_of(static_cast<slot::Phase>(i))),
-                                  times);
-        }
-    }
-    counters.insert(counters.end(), {{"orphans_adopted", read(board.orphans_adopted)},
-                                     {"orphans_closed", read(board.orphans_closed)},
-                                     {"descriptors_swept", read(board.descriptors_swept)},
-                                     {"poller_rebuilt", read(board.poller_rebuilt)},
-                                     {"stale_events", read(board.stale_events)},
-                                     {"accept_pauses", read(board.accept_pauses)},
-                                     {"buffer_pauses", read(board.buffer_pauses)},
-                                     {"dropped_log_lines", read(board.dropped_log_lines)},
-                                     {"upstream_dials", read(board.upstream_dials)},
-                                     {"upstream_refusals", read(board.upstream_refusals)},
-                                     {"upstream_local_faults", read(board.upstream_local_faults)}});
-    return counters;
 }
 
 }  // namespace tcpd::master

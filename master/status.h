@@ -43,8 +43,4 @@ struct Status {
 
 std::string status_text(const Status& status);
 
-// What a slot's scoreboard says of itself: successions by phase, orphans and the like; names as in the
-// status.
-std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory);
-
 }  // namespace tcpd::master

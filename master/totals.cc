@@ -1,7 +1,10 @@
 #include "master/totals.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <utility>
+
+#include "daemon/slot/journal.h"
 
 namespace tcpd::master {
 
@@ -54,6 +57,30 @@ uint64_t open_connections(slot::SlotMemory& memory, uint32_t listeners) {
         open += std::min<uint64_t>(read(memory.scoreboard().listeners[i].open), memory.record_count());
     }
     return open;
+}
+
+std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory) {
+    const slot::Scoreboard& board = memory.scoreboard();
+    std::vector<std::pair<std::string, uint64_t>> counters;
+    for (size_t i = 0; i < static_cast<size_t>(slot::Phase::count); ++i) {
+        const uint64_t times = read(board.recovered[i]);
+        if (times != 0) {
+            counters.emplace_back(fmt::format("recovered {}", slot::name_of(static_cast<slot::Phase>(i))),
+                                  times);
+        }
+    }
+    counters.insert(counters.end(), {{"orphans_adopted", read(board.orphans_adopted)},
+                                     {"orphans_closed", read(board.orphans_closed)},
+                                     {"descriptors_swept", read(board.descriptors_swept)},
+                                     {"poller_rebuilt", read(board.poller_rebuilt)},
+                                     {"stale_events", read(board.stale_events)},
+                                     {"accept_pauses", read(board.accept_pauses)},
+                                     {"buffer_pauses", read(board.buffer_pauses)},
+                                     {"dropped_log_lines", read(board.dropped_log_lines)},
+                                     {"upstream_dials", read(board.upstream_dials)},
+                                     {"upstream_refusals", read(board.upstream_refusals)},
+                                     {"upstream_local_faults", read(board.upstream_local_faults)}});
+    return counters;
 }
 
 uint64_t RetiredTotals::take(slot::SlotMemory& memory) {

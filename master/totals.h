@@ -1,11 +1,13 @@
 #pragma once
 
 // Counters of a listener as the master adds them up: over the slots that are there, and those that were and
-// are gone. Master only. Slot memory is read, never trusted: no number from it is an index, a gauge is at
-// most what could be.
+// are gone; and those of a slot alone. Master only. Slot memory is read, never trusted: no number from it is
+// an index, a gauge is at most what could be.
 
 #include <array>
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/slot/slot_memory.h"
@@ -26,6 +28,10 @@ struct ListenerTotals {
 ListenerTotals read_totals(slot::SlotMemory& memory, uint32_t listener);
 // Over the first `listeners` ids.
 uint64_t open_connections(slot::SlotMemory& memory, uint32_t listeners);
+
+// What a slot's scoreboard says of itself: successions by phase, orphans and the like; names as in the
+// status.
+std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory);
 
 // What slots counted whose memory is gone. Connections that were open then are lost.
 class RetiredTotals {
