@@ -67,7 +67,7 @@ public:
     }
 
     const conf::Framing& config() const { return config_; }
-    bool has_type() const { return config_.kind == conf::FramingKind::tcpd || config_.type_bytes != 0; }
+    bool has_type() const { return config_.has_type(); }
 
 private:
     uint32_t run_of_tcpd_frames(std::string_view bytes, uint32_t* frames) const;
