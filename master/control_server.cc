@@ -108,7 +108,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::open(struct ev_loop* loop,
 
 void ControlServer::save(MasterState& state) const {
     state.control_fd = fd_.get();
-    state.control_file = {file_.path, file_.device, file_.inode};
+    state.control_file = file_;
     state.last_request = last_id_;
     for (const auto& client : clients_) {
         if (!client->is_done()) state.clients.push_back(client->save());
@@ -117,9 +117,8 @@ void ControlServer::save(MasterState& state) const {
 
 std::unique_ptr<ControlServer> ControlServer::take_over(struct ev_loop* loop, const MasterState& state,
                                                         Requests& requests) {
-    const SavedFile& file = state.control_file;
     std::unique_ptr<ControlServer> server(
-        new ControlServer(loop, UniqueFd(state.control_fd), {file.path, file.device, file.inode}, requests));
+        new ControlServer(loop, UniqueFd(state.control_fd), state.control_file, requests));
     server->last_id_ = state.last_request;
     for (const SavedClient& client : state.clients) {
         server->clients_.push_back(

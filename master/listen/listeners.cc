@@ -242,7 +242,7 @@ void Listeners::save(MasterState& state) const {
                            .address = opened.address.text(),
                            .sockets = {},
                            .group_slots = opened.group.slots(),
-                           .file = {opened.file.path, opened.file.device, opened.file.inode},
+                           .file = opened.file,
                            .passed = opened.passed,
                            .steered_sockets = opened.group.least().sockets_fd(),
                            .steered_choice = opened.group.least().choice_fd()};
@@ -272,7 +272,7 @@ Result<Listeners> Listeners::take_over(const MasterState& state, const conf::Con
                                 .wanted = saved.wanted,
                                 .address = std::move(*address),
                                 .passed = saved.passed,
-                                .file = {saved.file.path, saved.file.device, saved.file.inode},
+                                .file = saved.file,
                                 .id = saved.id};
         for (const int fd : saved.sockets) opened.sockets.emplace_back(fd);
         opened.group.least() =

@@ -7,8 +7,6 @@
 // dies in here, a file with a temporary name may stay behind; the next start takes no harm from it. Source:
 // socket(7), tcp(7), unix(7), ip(7).
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <string>
 
@@ -29,8 +27,7 @@ Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address);
 // Whose socket a path leads to.
 struct UnixFile {
     std::string path;
-    dev_t device = 0;
-    ino_t inode = 0;
+    uint64_t device = 0, inode = 0;
 };
 
 struct UnixListener {

@@ -11,7 +11,7 @@ namespace tcpd::master {
 // -- the fields of each, once for both ways
 
 template <typename A>
-void fields(A& a, SavedFile& v) {
+void fields(A& a, UnixFile& v) {
     a(v.path, v.device, v.inode);
 }
 

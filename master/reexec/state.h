@@ -15,6 +15,7 @@
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
 #include "master/crew/children.h"
+#include "master/listen/listening_socket.h"
 #include "master/listen/roster.h"
 #include "master/supervisor.h"
 #include "master/totals.h"
@@ -22,11 +23,6 @@
 namespace tcpd::master {
 
 inline constexpr uint32_t kStateFormat = 2;
-
-struct SavedFile {
-    std::string path;
-    uint64_t device = 0, inode = 0;
-};
 
 struct SavedChannel {
     int32_t fd = -1;
@@ -60,7 +56,7 @@ struct SavedAddress {
     std::string wanted, address;
     std::vector<int32_t> sockets;       // by slot; -1: none
     std::vector<uint32_t> group_slots;  // in the group's order
-    SavedFile file;
+    UnixFile file;
     int32_t passed = -1;
     int32_t steered_sockets = -1, steered_choice = -1;  // maps
 };
@@ -98,7 +94,7 @@ struct MasterState {
     int32_t program_fd = -1, counts_fd = -1, address_counts_fd = -1, log_fd = -1;
     uint64_t descriptor_limit = 0;
     int32_t pid_file_fd = -1;
-    SavedFile control_file;
+    UnixFile control_file;
     int32_t control_fd = -1;
     uint64_t last_request = 0;
     std::vector<SavedClient> clients;
