@@ -5,13 +5,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/slot/layout.h"
+
 namespace tcpd::master {
 
 namespace {
 
 constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kSecond = 1'000 * kMillisecond;
-constexpr uint64_t kShortLife = 200 * kMillisecond;
 constexpr uint64_t kStartLimit = 30 * kSecond;
 constexpr uint64_t kWakeAgain = 100 * kMillisecond;
 constexpr uint64_t kAbortToKill = kSecond;
@@ -141,7 +142,7 @@ void Supervisor::on_table_gone(uint32_t number, uint64_t now) {
     if (!has_process(slot.state)) return;
     act({Act::drop_slot, number});
     const bool planned = slot.retiring;
-    const bool lived = slot.served_ns != 0 && now - slot.served_ns >= kShortLife;
+    const bool lived = slot.served_ns != 0 && now - slot.served_ns >= slot::kShortLifeNs;
     slot.short_births = planned || lived ? 0 : slot.short_births + 1;
     slot.birth_due_ns = now + back_off(slot.short_births);
     if (may_fail_start(slot) && !draining_ && !stopping_) act({Act::start_failed, number});

@@ -7,6 +7,8 @@
 #include <csignal>
 #include <ctime>
 
+#include "daemon/slot/layout.h"
+
 namespace tcpd::worker {
 
 namespace {
@@ -43,7 +45,7 @@ WaitEnd wait_until(uint64_t deadline_ns, int control_fd, const sigset_t& while_p
 }  // namespace
 
 BackOff back_off_after(uint64_t lived_ns, uint32_t short_lives, const BackOffLimits& limits) {
-    if (lived_ns >= kShortLifeNs) return {};
+    if (lived_ns >= slot::kShortLifeNs) return {};
     const uint32_t doublings = std::min(short_lives, kMostDoublings);
     const auto most_initial = limits.max.count() >> doublings;
     const Duration wait =

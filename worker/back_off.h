@@ -11,8 +11,6 @@
 
 namespace tcpd::worker {
 
-inline constexpr uint64_t kShortLifeNs = 200'000'000;
-
 struct BackOffLimits {
     Duration initial;
     Duration max;

@@ -29,6 +29,8 @@ inline constexpr uint32_t kMaxRedo = 24;
 inline constexpr uint32_t kPageBytes = 4096;
 // Accept and dial stop so far below the descriptor limit, so that a daemon at its limit can still renew.
 inline constexpr uint32_t kReservedDescriptors = 64;
+// A worker, or a whole slot, that lived for less is taken for one that would die at once again.
+inline constexpr uint64_t kShortLifeNs = 200'000'000;
 
 // Written once by the master, before any image sees it.
 struct Header {
@@ -90,7 +92,7 @@ struct WorkerControl {
     std::atomic<uint32_t> seat_state;     // SeatState
     std::atomic<uint64_t> seat_taken_ns;  // monotonic; of this holder
     std::atomic<uint64_t> backoff_until_ns;
-    std::atomic<uint32_t> short_lives;  // deaths in a row after less than 200 ms in the seat
+    std::atomic<uint32_t> short_lives;  // deaths in a row after less than kShortLifeNs in the seat
     std::atomic<uint32_t> seats_taken;  // holders so far, over all images
     std::atomic<uint32_t>
         fault_signal;  // of a holder that gives its seat away in its fault handler; the next clears it

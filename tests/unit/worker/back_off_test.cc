@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "daemon/base/unique_fd.h"
+#include "daemon/slot/layout.h"
 #include "tests/unit/worker/forked_child.h"
 #include "worker/dispositions.h"
 
@@ -40,11 +41,11 @@ struct Control {
 BOOST_AUTO_TEST_SUITE(back_off)
 
 BOOST_AUTO_TEST_CASE(a_life_of_200_ms_ends_the_row) {
-    BOOST_TEST((back_off_after(kShortLifeNs, 5, kUsual).wait == 0ms));
-    BOOST_TEST(back_off_after(kShortLifeNs, 5, kUsual).short_lives == 0U);
+    BOOST_TEST((back_off_after(slot::kShortLifeNs, 5, kUsual).wait == 0ms));
+    BOOST_TEST(back_off_after(slot::kShortLifeNs, 5, kUsual).short_lives == 0U);
     BOOST_TEST(back_off_after(std::numeric_limits<uint64_t>::max(), 5, kUsual).short_lives == 0U);
-    BOOST_TEST((back_off_after(kShortLifeNs - 1, 0, kUsual).wait == 100ms));
-    BOOST_TEST(back_off_after(kShortLifeNs - 1, 0, kUsual).short_lives == 1U);
+    BOOST_TEST((back_off_after(slot::kShortLifeNs - 1, 0, kUsual).wait == 100ms));
+    BOOST_TEST(back_off_after(slot::kShortLifeNs - 1, 0, kUsual).short_lives == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(each_further_death_doubles_the_wait_up_to_the_most) {
