@@ -5,6 +5,7 @@
 #include <climits>
 #include <cstring>
 
+#include "daemon/base/control_request.h"
 #include "daemon/base/text.h"
 
 namespace tcpd {
@@ -176,8 +177,9 @@ private:
 }  // namespace
 
 const std::vector<std::string_view>& request_verbs() {
-    static const std::vector<std::string_view> verbs = {"reload", "upgrade", "reopen",
-                                                        "drain",  "stop",    "status"};
+    static const std::vector<std::string_view> verbs = {control::kReloadVerb, control::kUpgradeVerb,
+                                                        control::kReopenVerb, control::kDrainVerb,
+                                                        control::kStopVerb,   control::kStatusVerb};
     return verbs;
 }
 
