@@ -16,8 +16,6 @@ constexpr size_t kMaxListenAddresses = 64;
 constexpr size_t kMaxServers = 255;
 constexpr size_t kMaxBlocks = 10'000;
 
-constexpr std::array<std::string_view, 7> kLevels{"trace", "debug",    "info", "warn",
-                                                  "error", "critical", "off"};
 constexpr std::array<std::string_view, 2> kFormats{"text", "json"};
 constexpr std::array<std::string_view, 1> kBalances{"round_robin"};
 constexpr std::array<std::string_view, 2> kOrders{"big", "little"};
@@ -77,7 +75,7 @@ const auto kRows = std::to_array<Row>({
 
     {"log", Section{}, "what is logged, how and where"},
     {"log.level",
-     Choice{kLevels, [](const Target& t) { return static_cast<size_t>(t.config->log.level); },
+     Choice{log::kLevelNames, [](const Target& t) { return static_cast<size_t>(t.config->log.level); },
             [](const Target& t, size_t word) { t.config->log.level = static_cast<log::Level>(word); }},
      "trace, debug, info, warn, error, critical or off"},
     {"log.format",

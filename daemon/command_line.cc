@@ -155,7 +155,7 @@ private:
         log::Level level = log::level_from(optarg, &known);
         if (!known)
             return usage("--log-level: " + quoted(optarg) + " is not a level",
-                         "trace, debug, info, warn, error, critical, off");
+                         joined(log::kLevelNames, ", "));
         command_.log_level = level;
         return {};
     }

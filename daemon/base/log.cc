@@ -4,7 +4,6 @@
 #include <spdlog/sinks/base_sink.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -18,9 +17,6 @@
 namespace tcpd::log {
 
 namespace {
-
-constexpr std::array<std::string_view, 7> kLevelNames = {"trace", "debug",    "info", "warn",
-                                                         "error", "critical", "off"};
 
 std::atomic<Level> lowest_level{Level::info};
 static_assert(static_cast<int>(Level::trace) == spdlog::level::trace &&

@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -16,6 +17,8 @@
 namespace tcpd::log {
 
 enum class Level : uint8_t { trace, debug, info, warn, error, critical, off };
+inline constexpr std::array<std::string_view, 7> kLevelNames = {"trace", "debug",    "info", "warn",
+                                                                "error", "critical", "off"};
 enum class Format : uint8_t { text, json };
 
 // Where lines wait before one write takes many. Implemented over slot memory by the worker; without one, each
