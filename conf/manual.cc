@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "conf/listener/routes.h"
 #include "conf/value_text.h"
 #include "daemon/base/text.h"
 
@@ -60,7 +61,9 @@ struct KindPrinter {
     std::string operator()(const FramingName&) const { return "the name of a framing"; }
     std::string operator()(const Routes&) const { return "a list of maps"; }
     std::string operator()(const DefaultRoute&) const { return "true"; }
-    std::string operator()(const FrameError&) const { return "400 | 401 | 413 | 429 | 500 | 503 | 504"; }
+    std::string operator()(const FrameError&) const {
+        return fmt::format("{}", fmt::join(kFrameErrors, " | "));
+    }
     std::string operator()(const UpstreamName&) const { return "the name of an upstream"; }
     std::string operator()(const Names&) const { return "a map of names"; }
     std::string operator()(const Section&) const { return "a map"; }

@@ -1,6 +1,6 @@
 #include "conf/values.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -279,8 +279,8 @@ struct ValueReader {
     Complaint operator()(const FrameError&) const {
         const std::optional<uint64_t> code = parse_number(text);
         if (!code || !is_frame_error(*code))
-            return fmt::format("{} is no code of an error frame (400, 401, 413, 429, 500, 503, 504)",
-                               tcpd::quoted(text));
+            return fmt::format("{} is no code of an error frame ({})", tcpd::quoted(text),
+                               fmt::join(kFrameErrors, ", "));
         target.route->action = RouteAction::error;
         target.route->error = static_cast<unsigned>(*code);
         return {};

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "daemon/base/text.h"
@@ -12,7 +11,6 @@ namespace tcpd::conf {
 
 namespace {
 
-constexpr std::array<unsigned, 7> kErrors{400, 401, 413, 429, 500, 503, 504};
 constexpr uint32_t kLastOfApplications = 0xEFFF;  // in framing tcpd; above are control frames
 
 Error unfit(std::string reason) {
@@ -137,7 +135,7 @@ std::string format_type_range(const TypeRange& range) {
 }
 
 bool is_frame_error(uint64_t code) {
-    return std::find(kErrors.begin(), kErrors.end(), code) != kErrors.end();
+    return std::find(kFrameErrors.begin(), kFrameErrors.end(), code) != kFrameErrors.end();
 }
 
 void check_routes(Draft& draft, const Listener& listener, const std::string& key_path) {

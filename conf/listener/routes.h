@@ -4,6 +4,7 @@
 // what it says under the listener's framing. Pure; every process. Owns nothing: a death in here leaves
 // nothing behind. Source: tcpd.yaml(5), the frame protocol's types and error codes.
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -15,7 +16,8 @@ namespace tcpd::conf {
 // "7", "0x10", "0x10-0x1F"; the reason of what is none is a complaint about the text.
 Result<TypeRange> parse_type_range(std::string_view text);
 std::string format_type_range(const TypeRange& range);
-// Whether the frame protocol has an error of this code.
+// The codes that the frame protocol has for errors.
+inline constexpr std::array<unsigned, 7> kFrameErrors{400, 401, 413, 429, 500, 503, 504};
 bool is_frame_error(uint64_t code);
 
 // The listener's framing is resolved and cuts frames; `key_path` is that of its routes.
