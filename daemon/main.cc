@@ -18,6 +18,7 @@
 #include "daemon/decode.h"
 #include "daemon/help.h"
 #include "daemon/program_path.h"
+#include "daemon/slot/control_message.h"
 #include "master/master.h"
 #include "master/reexec/reexec.h"
 #include "worker/image.h"
@@ -76,7 +77,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     tcpd::keep_argv(argc, argv);
-    if (argc == 2 && std::string_view(argv[1]) == "--image") tcpd::worker::run_image();
+    if (argc == 2 && argv[1] == std::string_view(tcpd::slot::kImageFlag)) tcpd::worker::run_image();
     if (argc == 3 && argv[1] == std::string_view(tcpd::master::kResumeFlag)) {
         return tcpd::master::resume(atoi(argv[2]), false);
     }

@@ -67,6 +67,9 @@ inline int holder_died_signal() { return SIGRTMIN + 1; }
 inline constexpr int kExitRetired = 0;    // their image is out of service
 inline constexpr int kExitLeftSeat = 75;  // a worker that was told TERM: its standby succeeds
 
+// The argument by which a program is executed as an image.
+inline constexpr const char* kImageFlag = "--image";
+
 // Where an image finds what the master gave it.
 inline constexpr int kControlFd = 3;
 inline constexpr int kSlotFd = 4;

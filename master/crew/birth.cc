@@ -128,7 +128,7 @@ Result<pid_t> execute_image(int program, const std::string& title, const Inherit
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return system_error(errno, "make a pipe for an image's start");
     UniqueFd report(ends[0]), child_report(ends[1]);
-    std::string name = title, flag = "--image";
+    std::string name = title, flag = slot::kImageFlag;
     char* argv[] = {name.data(), flag.data(), nullptr};
     Plan plan{.moves = plan_descriptors(inheritance),
               .lifted = {},

@@ -6,13 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string_view>
 
 #include "daemon/slot/control_message.h"
 
 namespace tcpd::test {
 
-inline constexpr std::string_view kImageFlag = "--image";
 inline constexpr int kStandInExit = 7;
 
 inline int stand_in_image() {
