@@ -84,7 +84,7 @@ void Crew::judge(const Death& death) {
     const bool is_held = held != nullptr && held->made_ns() == child.table;
     if (is_held && held->channel().image() == child.image) {
         supervisor_.on_death(child.slot, child.pid, death.is_clean(), now);
-        for (const Action& action : supervisor_.take_actions()) carry_out(action);
+        carry_out_all(supervisor_.take_actions());
     }
     log_death(child, death, now);
     if (!is_held) return;
@@ -198,7 +198,7 @@ void Crew::note_ended_tables(uint64_t now) {
         }
         if (!held_[i]->is_table_gone()) continue;
         roll_out_.on_over(i, "worker and standby are gone", true, now);
-        for (const RollOutAction& action : roll_out_.take_actions()) carry_out(action);
+        carry_out_all(roll_out_.take_actions());
         note_commit(i, now);
         if (held_[i]->is_table_gone()) supervisor_.on_table_gone(i, now);
     }
@@ -229,8 +229,8 @@ void Crew::settle() {
         const std::vector<Action> actions = supervisor_.take_actions();
         const std::vector<RollOutAction> steps = roll_out_.take_actions();
         if (actions.empty() && steps.empty()) break;
-        for (const Action& action : actions) carry_out(action);
-        for (const RollOutAction& step : steps) carry_out(step);
+        carry_out_all(actions);
+        carry_out_all(steps);
     }
     next_tick_ns_ = std::min(supervisor_.next_wake(), roll_out_.next_wake());
     if (supervisor_.is_over()) end_leftovers();
@@ -421,14 +421,14 @@ void Crew::drain() {
     const uint64_t limit = to_ns(config().drain.stop);
     drain_order_ = {now, limit == 0 ? 0 : now + limit, config().drain.spread};
     supervisor_.drain(drain_order_.end_ns, now);
-    for (const Action& action : supervisor_.take_actions()) carry_out(action);
+    carry_out_all(supervisor_.take_actions());
     outfit_.listeners->close_sockets();
 }
 
 void Crew::stop() {
     abandon_roll_out("the daemon stops", monotonic_ns());
     supervisor_.stop(monotonic_ns());
-    for (const Action& action : supervisor_.take_actions()) carry_out(action);
+    carry_out_all(supervisor_.take_actions());
     outfit_.listeners->close_sockets();
 }
 

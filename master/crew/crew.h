@@ -120,6 +120,10 @@ private:
     bool claim(pid_t pid, uint32_t number, uint32_t image, Part part);
 
     void carry_out(const Action& action);
+    void carry_out(const RollOutAction& action);  // renewal.cc
+    void carry_out_all(const auto& actions) {
+        for (const auto& action : actions) carry_out(action);
+    }
     void tell(const Action& action);
     void give_birth(uint32_t number, uint32_t image);
     Result<pid_t> execute(HeldSlot& held, Channel& channel, const Generation& generation, slot::Cause cause);
@@ -145,7 +149,6 @@ private:
     void note_renewals(uint64_t now);
     void renew_where_needed(uint64_t now);
     std::vector<bool> serving() const;
-    void carry_out(const RollOutAction& action);
     void keep_what_came();
     void execute_attempt(uint32_t number);
     void begin_hand_over(uint32_t number);

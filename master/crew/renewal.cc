@@ -225,7 +225,7 @@ void Crew::finish_roll_out(const std::string& reason) {
 
 void Crew::abandon_roll_out(const std::string& reason, uint64_t now) {
     roll_out_.abandon(reason, now);
-    for (const RollOutAction& action : roll_out_.take_actions()) carry_out(action);
+    carry_out_all(roll_out_.take_actions());
 }
 
 // -- generations

@@ -36,7 +36,7 @@ void Crew::dismiss(uint32_t number, Duration limit) {
     const uint64_t now = monotonic_ns();
     log::info("slot {} takes no new connections, it ends with those that it has", number);
     supervisor_.dismiss(number, limit.count() == 0 ? 0 : now + to_ns(limit), now);
-    for (const Action& action : supervisor_.take_actions()) carry_out(action);
+    carry_out_all(supervisor_.take_actions());
 }
 
 void Crew::tell_dismissal(uint32_t number) {
