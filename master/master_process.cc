@@ -134,13 +134,6 @@ Result<void> MasterProcess::make_crew() {
     if (!mapped) return std::move(mapped.error());
     program_.reset(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     if (!program_) return system_error(errno, "open the running program", "/proc/self/exe");
-    const CrewOutfit outfit{.loop = loop_.get(),
-                            .listeners = &*listeners_,
-                            .slots = options_.config.worker_count(),
-                            .descriptor_limit = static_cast<uint32_t>(budget_.limit),
-                            .counts = counts_.get(),
-                            .addresses = addresses_.get(),
-                            .log = log_fd_.get()};
     auto first = std::make_unique<Generation>();
     first->program.reset(::fcntl(program_.get(), F_DUPFD_CLOEXEC, 3));
     if (!first->program) return system_error(errno, "keep the running program");
@@ -148,9 +141,20 @@ Result<void> MasterProcess::make_crew() {
     first->log_level = options_.log_level.value_or(options_.config.log.level);
     first->roster = first_roster(options_.config);
     first->config = options_.config;
-    crew_ = std::make_unique<Crew>(outfit, std::move(*mapped), std::move(first), *this);
+    crew_ = std::make_unique<Crew>(outfit(options_.config.worker_count(), budget_.limit), std::move(*mapped),
+                                   std::move(first), *this);
     chld_.start(SIGCHLD);
     return {};
+}
+
+CrewOutfit MasterProcess::outfit(unsigned slots, uint64_t descriptor_limit) {
+    return {.loop = loop_.get(),
+            .listeners = &*listeners_,
+            .slots = slots,
+            .descriptor_limit = static_cast<uint32_t>(descriptor_limit),
+            .counts = counts_.get(),
+            .addresses = addresses_.get(),
+            .log = log_fd_.get()};
 }
 
 void MasterProcess::report_start() {

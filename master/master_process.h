@@ -57,6 +57,7 @@ private:
     Result<void> open_control_socket();
     Result<void> make_crew();
     Result<void> make_counts();
+    CrewOutfit outfit(unsigned slots, uint64_t descriptor_limit);
     void report_start();
     void report_listening();
 

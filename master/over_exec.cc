@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "conf/load.h"
-#include "conf/source.h"
 #include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/base/signals.h"
@@ -60,14 +58,8 @@ Result<void> MasterProcess::take_over(const MasterState& state) {
     budget_ = make_budget(budget_.limit, listeners_->addresses().size());
     auto mapped = slot::SharedCounts::map(counts_.get());
     if (!mapped) return std::move(mapped.error());
-    const CrewOutfit outfit{.loop = loop_.get(),
-                            .listeners = &*listeners_,
-                            .slots = static_cast<unsigned>(state.crew.slots.size()),
-                            .descriptor_limit = static_cast<uint32_t>(state.descriptor_limit),
-                            .counts = counts_.get(),
-                            .addresses = addresses_.get(),
-                            .log = log_fd_.get()};
-    auto crew = Crew::take_over(outfit, std::move(*mapped), state.crew, *this);
+    const auto slots = static_cast<unsigned>(state.crew.slots.size());
+    auto crew = Crew::take_over(outfit(slots, state.descriptor_limit), std::move(*mapped), state.crew, *this);
     if (!crew) return std::move(crew.error());
     crew_ = std::move(*crew);
     chld_.start(SIGCHLD);
