@@ -150,10 +150,7 @@ void MasterProcess::follow_log(const conf::Log& settings) {
     if (next_log_ && ::dup3(next_log_.get(), log_fd_.get(), O_CLOEXEC) >= 0)
         crew_->replace_log(log_fd_.get());
     next_log_.reset();
-    log::start({.level = options_.log_level.value_or(settings.level),
-                .format = settings.format,
-                .fd = log_fd_.get(),
-                .who = "master"});
+    start_log(settings, options_.log_level, log_fd_.get());
 }
 
 void MasterProcess::finish_change(const std::string& reason) {

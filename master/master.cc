@@ -15,16 +15,6 @@ namespace tcpd::master {
 
 namespace {
 
-Result<UniqueFd> start_log(const Options& options) {
-    auto fd = open_log(options.config.log.output);
-    if (!fd) return fd;
-    log::start({.level = options.log_level.value_or(options.config.log.level),
-                .format = options.config.log.format,
-                .fd = fd->get(),
-                .who = "master"});
-    return fd;
-}
-
 int refuse(const Error& error) {
     log::error("{}", error.text());
     return kExitSystem;
@@ -40,8 +30,9 @@ int run(Options options) {
     seal_descriptors();
     auto inherited = InheritedSockets::from_environment();
     if (!inherited) return refuse(inherited.error());
-    auto log_fd = start_log(options);
+    auto log_fd = open_log(options.config.log.output);
     if (!log_fd) return refuse(log_fd.error());
+    start_log(options.config.log, options.log_level, log_fd->get());
     Loop loop(ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV}));
     if (!loop) return refuse(system_error(errno, "make an event loop"));
     const conf::Log log_settings = options.config.log;

@@ -45,6 +45,11 @@ Result<UniqueFd> open_log(const std::string& output) {
     return fd;
 }
 
+void start_log(const conf::Log& settings, std::optional<log::Level> level, int fd) {
+    log::start(
+        {.level = level.value_or(settings.level), .format = settings.format, .fd = fd, .who = "master"});
+}
+
 void say_failure(const std::string& text, const conf::Log& settings) {
     log::error("{}", text);
     if (settings.output != "stderr") fmt::print(stderr, "tcpd: {}\n", text);

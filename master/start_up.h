@@ -5,6 +5,7 @@
 // daemon(7).
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "conf/config.h"
@@ -22,6 +23,8 @@ void seal_descriptors();
 
 // The log file, opened for appending, or a duplicate of stderr.
 Result<UniqueFd> open_log(const std::string& output);
+// The master's own lines, from now on. `level`: the command line's, which goes before the configuration's.
+void start_log(const conf::Log& settings, std::optional<log::Level> level, int fd);
 
 // A start that fails is told to whoever sits before it, too, wherever the log goes.
 void say_failure(const std::string& text, const conf::Log& settings);
