@@ -15,6 +15,12 @@ namespace tcpd::master {
 
 namespace {
 
+Result<Loop> make_loop() {
+    Loop loop(ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV}));
+    if (!loop) return system_error(errno, "make an event loop");
+    return loop;
+}
+
 int refuse(const Error& error) {
     log::error("{}", error.text());
     return kExitSystem;
@@ -33,10 +39,10 @@ int run(Options options) {
     auto log_fd = open_log(options.config.log.output);
     if (!log_fd) return refuse(log_fd.error());
     start_log(options.config.log, options.log_level, log_fd->get());
-    Loop loop(ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV}));
-    if (!loop) return refuse(system_error(errno, "make an event loop"));
+    auto loop = make_loop();
+    if (!loop) return refuse(loop.error());
     const conf::Log log_settings = options.config.log;
-    MasterProcess master(std::move(options), std::move(loop), std::move(*log_fd), begun_ns);
+    MasterProcess master(std::move(options), std::move(*loop), std::move(*log_fd), begun_ns);
     auto started = master.start(std::move(*inherited));
     if (started) return master.serve();
     say_failure(started.error().text(), log_settings);
@@ -66,10 +72,10 @@ Result<std::unique_ptr<MasterProcess>> take_over(const MasterState& state) {
                     .log_level = std::nullopt,
                     .warnings = {}};
     if (state.has_log_level) options.log_level = static_cast<log::Level>(state.log_level);
-    Loop loop(ev_loop_new(unsigned{EVBACKEND_EPOLL} | unsigned{EVFLAG_NOENV}));
-    if (!loop) return system_error(errno, "make an event loop");
-    auto master = std::make_unique<MasterProcess>(std::move(options), std::move(loop), UniqueFd(state.log_fd),
-                                                  state.begun_ns);
+    auto loop = make_loop();
+    if (!loop) return std::move(loop.error());
+    auto master = std::make_unique<MasterProcess>(std::move(options), std::move(*loop),
+                                                  UniqueFd(state.log_fd), state.begun_ns);
     if (auto taken = master->take_over(state); !taken) return std::move(taken.error());
     return master;
 }
