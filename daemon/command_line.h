@@ -28,8 +28,8 @@ enum class Task {
 
 struct Command {
     Task task = Task::serve;
-    std::string config_path =
-        kDefaultConfig;                   // absolute; symbolic links and ".." are kept as they were typed
+    // Absolute; symbolic links and ".." are kept as they were typed.
+    std::string config_path = kDefaultConfig;
     bool config_was_named = false;        // by -c
     std::string verb;                     // of -s
     std::string framing;                  // of --decode

@@ -34,8 +34,8 @@ Result<void> check_user(const std::string& user);
 
 struct DescriptorBudget {
     uint64_t limit = 0;  // of each slot's table
-    uint64_t set_aside =
-        0;  // for what is no connection, and a reserve below which nothing is accepted or dialled
+    // For what is no connection, and a reserve below which nothing is accepted or dialled.
+    uint64_t set_aside = 0;
     uint64_t connections = 0;  // what is left; a proxied one takes two
 };
 

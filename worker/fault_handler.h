@@ -5,8 +5,7 @@
 // stack.
 //   the loop's thread      stores WorkerControl::fault_signal, gives the seat away
 //   another thread         stops the loop's thread by SIGRTMIN+2, whose handler does the same and never
-//   returns, for
-//                          else two loops would run; waits for that 100 ms at most
+//                          returns, for else two loops would run; waits for that 100 ms at most
 //   standby, start-up      nothing to give: the seat compares its word with the loop's thread id
 // The master's watchdog sends SIGABRT to the process: pool threads must block it, so that the loop's thread
 // gets it. If the process dies in here: the robust futex and the second way stand behind it (worker/seat.h).

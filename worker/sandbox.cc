@@ -67,8 +67,8 @@ constexpr int kLandlockPathBeneath = 1;
 // What a dump does: it makes a new file, after it has removed the old one.
 constexpr uint64_t kCoreFileRights =
     LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE;
-constexpr uint64_t kScopes =
-    3;  // abstract unix sockets and signals: to other processes than worker and standby
+// Abstract unix sockets and signals: to other processes than worker and standby.
+constexpr uint64_t kScopes = 3;
 // Rights over files that each ABI knows: 13 at first, then refer, truncate and ioctl on devices.
 constexpr unsigned kFileRights[] = {0, 13, 14, 15, 15, 16};
 
@@ -150,8 +150,8 @@ bool let_write_below(int ruleset, const std::string& directory) {
 }
 
 std::string enter_landlock() {
-    const long abi =
-        ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1U);  // LANDLOCK_CREATE_RULESET_VERSION
+    // 1: LANDLOCK_CREATE_RULESET_VERSION
+    const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1U);
     if (abi < 1) return fmt::format("no landlock ({})", std::strerror(abi < 0 ? errno : ENOSYS));
     LandlockRuleset ruleset{};
     const size_t known = std::min<size_t>(static_cast<size_t>(abi), std::size(kFileRights) - 1);

@@ -57,8 +57,8 @@ char** copy_environ(char** from) {
     return copy;
 }
 
-constexpr size_t kMostEntryBytes =
-    1 << 20;  // of a passwd or group entry: ERANGE beyond it is taken for an error
+// Of a passwd or group entry: ERANGE beyond it is taken for an error.
+constexpr size_t kMostEntryBytes = 1 << 20;
 
 bool is_user_already(const User& user) {
     uid_t real = 0, effective = 0, saved = 0;

@@ -23,11 +23,12 @@ enum class MessageType : uint32_t {
     stop,          // close what is left and exit; MasterControl::word is (0,0) already
     pause_accept,  // accept no more until resume_accept (TCP is unsteered besides)
     resume_accept,
-    replace_log,      // with a descriptor: put it in the place of the log's
-    retire_if_empty,  // exit if no connection is open; MasterControl::word is (0,0) already then answered by
-                      // exit
-    hand_over,      // a: the attempt; to the image in service, with one end of a socket pair: park, send the
-                    // table through it (hand_over.h), wait on the word. Stale if the word says otherwise
+    replace_log,  // with a descriptor: put it in the place of the log's
+    // exit if no connection is open, which is the answer; MasterControl::word is (0,0) already then
+    retire_if_empty,
+    // a: the attempt; to the image in service, with one end of a socket pair: park, send the table through it
+    // (hand_over.h), wait on the word. Stale if the word says otherwise
+    hand_over,
     receive_table,  // a: the attempt; to its image, with the other end
     // slot to master
     started = 101,  // the image's start-up is done, it waits for its seat, or for receive_table

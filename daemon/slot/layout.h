@@ -68,8 +68,8 @@ struct MasterControl {
     // A seat's holder that waitid showed dead; stored before the standby is signalled. A new holder that
     // finds its own number here, of an earlier process, sets it to 0.
     std::atomic<uint32_t> dead_pid;
-    std::atomic<uint32_t>
-        reaped_seats;  // how many holders of the seat were reaped: nothing of them holds files any more
+    // How many holders of the seat were reaped: nothing of them holds files any more.
+    std::atomic<uint32_t> reaped_seats;
     std::atomic<uint64_t> drain_begin_ns;  // monotonic; stored last of the three. 0: no drain
     std::atomic<uint64_t> drain_end_ns;    // 0 with drain_begin_ns set: no limit
     std::atomic<uint32_t> drain_spread;
@@ -78,24 +78,24 @@ struct MasterControl {
     // was begun, of an image that went out of service. Counted up before the word is, down once the table is
     // gone. Not 0: a close alone does not end a connection, nor its registration.
     std::atomic<uint32_t> other_tables;
-    char listener_names[kMaxListeners]
-                       [kMaxNameBytes + 1];  // by stable id; written before the image that uses it
+    // By stable id; written before the image that uses it.
+    char listener_names[kMaxListeners][kMaxNameBytes + 1];
 };
 
 enum class SeatState : uint32_t { none, starting, backing_off, adopting, serving, draining, drained };
 
 // Writer: the holder of the seat (clone_tids: the kernel, CLONE_PARENT_SETTID). Readers: successor, master.
 struct WorkerControl {
-    std::atomic<uint64_t>
-        heartbeat_ns;  // monotonic; each turn of the loop, and at least each quarter of the watchdog
+    // Monotonic; each turn of the loop, and at least each quarter of the watchdog.
+    std::atomic<uint64_t> heartbeat_ns;
     std::atomic<uint32_t> holder_pid;
     std::atomic<uint32_t> seat_state;     // SeatState
     std::atomic<uint64_t> seat_taken_ns;  // monotonic; of this holder
     std::atomic<uint64_t> backoff_until_ns;
     std::atomic<uint32_t> short_lives;  // deaths in a row after less than kShortLifeNs in the seat
     std::atomic<uint32_t> seats_taken;  // holders so far, over all images
-    std::atomic<uint32_t>
-        fault_signal;  // of a holder that gives its seat away in its fault handler; the next clears it
+    // Of a holder that gives its seat away in its fault handler; the next clears it.
+    std::atomic<uint32_t> fault_signal;
     std::atomic<uint32_t> clones;  // of this slot so far; clone_tids[clones % kRecentClones] is written next
     uint32_t clone_tids[kRecentClones];
     uint32_t attempt_clone_tid;      // as clone_tids, of an image that has not committed yet
@@ -135,14 +135,14 @@ struct Scoreboard {
 // What the worker has in hand. `word` is Phase << 56 | count; see journal.h for who stores what in which
 // order.
 struct RedoEntry {
-    uint64_t offset;  // in slot memory, 8-aligned, inside records, sessions, chunk links, worker control or
-                      // scoreboard
+    // In slot memory, 8-aligned, inside records, sessions, chunk links, worker control or scoreboard.
+    uint64_t offset;
     uint64_t value;
 };
 struct JournalPage {
     std::atomic<uint64_t> word;
-    int32_t source_fd,
-        target_fd;  // in hand; kept after idle, so that a successor re-arms and advances both. 0: none
+    // In hand; kept after idle, so that a successor re-arms and advances both. 0: none.
+    int32_t source_fd, target_fd;
     uint32_t source_generation, target_generation;
     uint64_t buffer_at;  // offset in slot memory that recv writes to
     uint64_t send_at;    // offset in slot memory that send reads from

@@ -9,15 +9,14 @@
 //   choosing      the next slot is to serve first      it serves: executing | 30 s passed: failed
 //   executing     its image starts up                  started: handing_over | over, 30 s passed: failed
 //   handing_over  the service word names the attempt   committed: settling | over, 5 s passed: failed, but
-//   once
-//                                                      more where the slot's own worker died
+//                                                      once more where the slot's own worker died
 //   settling      the new image is to serve            it serves: choosing, or idle if it was the last
 //                                                      | 30 s passed: failed
 //   failed        slots were renewed before: they go   `turned_back`: choosing, for those
 //                 back                                 | none was, or this was the way back: idle
 //
-// The outcome of what `begin` asked for is the action `finished`; a way back ends with the reason that led to
-// it.
+// The outcome of what `begin` asked for is the action `finished`; a way back ends with the reason that led
+// to it.
 
 #include <cstdint>
 #include <string>

@@ -17,8 +17,8 @@ using worker::FrameError;
 namespace {
 
 constexpr uint32_t kType = 0x0102;
-constexpr size_t kGathered =
-    64 * 1024 - worker::kTcpdHeaderBytes;  // the longest payload that is not passed on
+// The longest payload that is not passed on.
+constexpr size_t kGathered = 64 * 1024 - worker::kTcpdHeaderBytes;
 
 std::string config(const std::string& handler = "echo", const std::string& keys = "") {
     return "workers: 1\nlisteners: {it: {listen: 127.0.0.1:0, framing: tcpd, handler: " + handler +

@@ -3,8 +3,7 @@
 // How many bytes went through a TCP socket by the kernel's own books: how a successor learns whether a recv
 // or send that its predecessor died in had done its work. Worker only.
 //   taken = tcpi_bytes_received - SIOCINQ - F     F: the peer's FIN is in, which counts as a byte received
-//   given = tcpi_bytes_acked + SIOCOUTQ - G - S   G: our FIN is out; S: a dialled socket's SYN was
-//   acknowledged
+//   given = tcpi_bytes_acked + SIOCOUTQ - G - S   G: our FIN is out; S: a dialled socket's SYN was acked
 // Source: tcp(7) TCP_INFO, SIOCINQ, SIOCOUTQ; RFC 4898 tcpEStatsAppHCThruOctets*.
 
 #include <cstdint>
