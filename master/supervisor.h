@@ -6,12 +6,12 @@
 //
 //   state        means                               left when
 //   waiting      no process                          its birth is due: starting
-//   starting     an image executes, or has           seated: seated | 30 s passed: it is ended; of a renewal
+//   starting     an image executes, or has           seated: seated | 30 s passed: it is killed; of a renewal
 //                committed a renewal just now        a watchdog's time: its worker is killed
 //   seated       a worker adopts what is there       serving | backing_off | the worker died: succeeding
 //   backing_off  a worker waits before it serves     serving | the worker died: succeeding
 //   serving      a worker serves                     the worker died: succeeding
-//   succeeding   the worker died; its standby is     seated | a watchdog's time passed: it is ended
+//   succeeding   the worker died; its standby is     seated | a watchdog's time passed: it is killed
 //                woken, and again every 100 ms
 //   ended        no process, and no birth any more   a slot more is wanted: waiting
 //   any          the slot's table is gone            birth failed before the first service: start_failed

@@ -17,7 +17,7 @@
 
 namespace tcpd::worker {
 
-// "landlock (ABI 7), seccomp (57 calls denied), no capabilities", or what is missing and why.
+// "landlock (ABI 7), seccomp (62 calls denied), no capabilities", or what is missing and why.
 std::string enter_sandbox();
 
 // Below which the kernel puts core files for this core_pattern; "." for a relative one, nothing for a

@@ -84,7 +84,7 @@ private:
     std::optional<Error> error_;
 };
 
-// Exit codes of the command line (CONFIG: "exit codes").
+// Exit codes of the command line, see tcpd(8).
 inline constexpr int kExitFine = 0;
 inline constexpr int kExitUsage = 64;
 inline constexpr int kExitData = 65;

@@ -1,6 +1,6 @@
 #pragma once
 
-// The buffer chunks of a slot, for output that a socket did not take (and later partial frames): small ones
+// The buffer chunks of a slot, for output that a socket did not take and frames that are gathered: small ones
 // of 4 KiB, large ones of 64 KiB. Which are free is this process's private knowledge, rebuilt at adoption
 // from the chains that records name; a chunk's bytes and its link lie in slot memory. A chunk is fallocated
 // before it is handed out: a page that memory can't back is then an Error here, not a SIGBUS at its first

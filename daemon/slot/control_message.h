@@ -27,7 +27,7 @@ enum class MessageType : uint32_t {
     // exit if no connection is open, which is the answer; MasterControl::word is (0,0) already then
     retire_if_empty,
     // a: the attempt; to the image in service, with one end of a socket pair: park, send the table through it
-    // (hand_over.h), wait on the word. Stale if the word says otherwise
+    // (worker/renewal/table_wire.h), wait on the word. Stale if the word says otherwise
     hand_over,
     receive_table,  // a: the attempt; to its image, with the other end
     // slot to master

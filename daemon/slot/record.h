@@ -67,7 +67,7 @@ struct Record {
     uint64_t peer;       // the other one of a pair: descriptor << 32 | generation; ~0: none
     uint64_t opened_ns;  // monotonic
     uint32_t listener;   // stable id
-    uint32_t server;     // dialled: upstream index << 16 | server index
+    uint32_t server;     // the server's index in its upstream; of a client: that of its first dial
     Tick active_tick;    // last byte either way
     Tick progress_tick;  // last byte of output taken, or output begun
     Tick ended_tick;     // first direction ended, or dial begun

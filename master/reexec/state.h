@@ -2,8 +2,8 @@
 
 // All that a master knows, as it goes over an exec in place: plain values, descriptors by number. Written by
 // the old program, read by the new one, which may be another version: `kStateFormat` says which fields there
-// are; one release back is read, anything else is refused by the probe before anything moves. Master only.
-// Source: execve(2), memfd_create(2).
+// are; any other format is refused by the probe before anything moves. Master only. Source: execve(2),
+// memfd_create(2).
 
 #include <sys/types.h>
 

@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(usr1_reopens_the_file_for_every_process) {
     BOOST_REQUIRE(std::rename(path.c_str(), old.c_str()) == 0);
     daemon.send(SIGUSR1);
     wait_for("the new file", [&] { return access(path.c_str(), F_OK) == 0; });
-    // The master's line comes when each slot has answered; after it nothing goes to the old file any more.
+    // The master's own, at once; each slot has its order by then, before it sees the next client.
     wait_for("a line in it", [&] { return !read_text(path).empty(); });
     one_connection(daemon);
     wait_for("the next line", [&] { return lines_with(path, "reason=finished") == 1; });

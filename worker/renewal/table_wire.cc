@@ -10,16 +10,15 @@ namespace tcpd::worker {
 
 namespace {
 constexpr int kStepMs = 5;
-}
-
-// Another CPU wrote them: one line after the other would cost its full way each time.
 constexpr uint32_t kAhead = 24;
+}  // namespace
 
 std::vector<int32_t> connection_numbers(slot::SlotMemory& memory) {
     std::vector<int32_t> numbers;
     const uint32_t end = memory.end_of_records();
     numbers.reserve(end);
     for (uint32_t fd = 1; fd < end; ++fd) {
+        // Another CPU wrote them: one line after the other would cost its full way each time.
         __builtin_prefetch(&memory.records()[std::min(fd + kAhead, end - 1)]);
         const auto word = slot::RecordWord::unpack(memory.records()[fd].word);
         if (word.state != slot::State::free) numbers.push_back(static_cast<int32_t>(fd));
