@@ -15,7 +15,8 @@ void print_how_to_go_on() {
             "tcpd: there is no configuration: %s does not exist\n"
             "  either name one:   tcpd -c FILE\n"
             "  or put one there:  %s\n"
-            "Examples to start from: conf/examples in the source (echo.yaml is the smallest).\n",
+            "Examples to start from: /usr/share/doc/tcpd-server/examples, or conf/examples\n"
+            "in the source (echo.yaml is the smallest).\n",
             kDefaultConfig, kDefaultConfig);
 }
 

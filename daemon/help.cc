@@ -26,8 +26,8 @@ std::string help_text() {
                        drain    accept nothing more until a reload (as WINCH)
                        status   listeners, connections, workers
                        stop     drain and exit (as the signal TERM does)
-  --decode FRAMING   cut the bytes on standard input (or a hex dump of them) into
-                     frames: raw, line, tcpd, or one that FILE declares
+  --decode FRAMING   cut the bytes on standard input (or a hex dump of them)
+                     into frames: raw, line, tcpd, or one that FILE declares
   --notify-fd N      write a newline to descriptor N once ready (s6)
   --log-level LEVEL  trace, debug, info, warn, error, critical or off
   -V, --version      version, libraries, what was compiled in
@@ -39,7 +39,8 @@ std::string help_text() {
   tcpd --decode mine -c f.yaml <dump   where do my frames begin and end?
 
 Exits with 0 fine, 64 bad usage, 65 bytes that do not decode, 69 no such tcpd
-runs, 71 refused by the system, 78 bad configuration. Examples of FILE: conf/examples in the source.
+runs, 71 refused by the system, 78 bad configuration. Examples of FILE:
+/usr/share/doc/tcpd-server/examples, or conf/examples in the source.
 )";
 }
 

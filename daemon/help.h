@@ -7,7 +7,7 @@
 
 namespace tcpd {
 
-// Fits a screen of 24 lines by 80 columns.
+// No line is longer than 80 columns.
 std::string help_text();
 // Version, compiler, libraries as they run now, and what this build has compiled in.
 std::string version_text();
