@@ -7,13 +7,14 @@
 
 #include "conf/load.h"
 #include "daemon/base/process.h"
-#include "tests/unit/conf/folder.h"
 #include "tests/unit/conf/loading.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/in_child.h"
 
 using namespace tcpd;
 using namespace tcpd::conf;
 using namespace tcpd::conf::test;
+using tcpd::test::Folder;
 
 namespace {
 

@@ -10,11 +10,11 @@
 #include <fstream>
 
 #include "conf/load.h"
-#include "tests/unit/conf/folder.h"
+#include "tests/unit/folder.h"
 
 using namespace tcpd;
 using namespace tcpd::conf;
-using tcpd::conf::test::Folder;
+using tcpd::test::Folder;
 
 namespace {
 

@@ -10,7 +10,7 @@
 
 #include "daemon/base/net/address.h"
 #include "master/reexec/state.h"
-#include "tests/unit/master/folder.h"
+#include "tests/unit/folder.h"
 
 using namespace tcpd;
 using namespace tcpd::master;

@@ -8,8 +8,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/unit/folder.h"
 #include "tests/unit/in_child.h"
-#include "tests/unit/master/folder.h"
 
 using namespace tcpd;
 using namespace tcpd::master;

@@ -7,8 +7,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "tests/unit/folder.h"
 #include "tests/unit/in_child.h"
-#include "tests/unit/master/folder.h"
 
 using namespace tcpd;
 using namespace tcpd::master;

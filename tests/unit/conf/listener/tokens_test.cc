@@ -6,12 +6,13 @@
 
 #include <filesystem>
 
-#include "tests/unit/conf/folder.h"
 #include "tests/unit/conf/loading.h"
+#include "tests/unit/folder.h"
 
 using namespace tcpd;
 using namespace tcpd::conf;
 using namespace tcpd::conf::test;
+using tcpd::test::Folder;
 
 namespace {
 

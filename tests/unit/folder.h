@@ -9,12 +9,12 @@
 #include <string>
 #include <string_view>
 
-namespace tcpd::conf::test {
+namespace tcpd::test {
 
 class Folder {
 public:
     Folder() {
-        char path[] = "/tmp/tcpd-conf-XXXXXX";
+        char path[] = "/tmp/tcpd-unit-XXXXXX";
         if (::mkdtemp(path) != nullptr) path_ = path;
         std::filesystem::permissions(path_, std::filesystem::perms(0755));
     }
@@ -31,4 +31,4 @@ private:
     std::string path_;
 };
 
-}  // namespace tcpd::conf::test
+}  // namespace tcpd::test

@@ -12,8 +12,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/unit/folder.h"
 #include "tests/unit/in_child.h"
-#include "tests/unit/master/folder.h"
 
 using namespace tcpd;
 using namespace tcpd::master;

@@ -17,7 +17,7 @@
 #include "daemon/base/signals.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/slot/control_message.h"
-#include "tests/unit/master/folder.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/master/stand_in_image.h"
 
 using namespace tcpd;
