@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "tests/support/blocking_client.h"
+#include "tests/support/conditions.h"
 #include "tests/support/process_view.h"
 #include "tests/support/test_daemon.h"
 
@@ -130,8 +131,7 @@ BOOST_AUTO_TEST_CASE(who_asks_for_it_hears_why_it_failed) {
     wait_for("its line in the old file", [&] { return lines_with(old, "reason=finished") == 1; });
 }
 
-BOOST_AUTO_TEST_CASE(a_full_disk_loses_lines_and_nothing_else) {
-    if (geteuid() != 0) return;
+BOOST_AUTO_TEST_CASE(a_full_disk_loses_lines_and_nothing_else, *boost::unit_test::precondition(is_root)) {
     const SmallDisk disk;
     TestDaemon daemon(config("{level: info, output: " + (disk.directory / "tcpd.log") + "}"));
     for (int i = 0; i < 150; ++i) {

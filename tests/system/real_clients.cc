@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "tests/support/blocking_client.h"
+#include "tests/support/conditions.h"
 #include "tests/support/exact_stream.h"
 #include "tests/support/fake_upstream.h"
 #include "tests/support/process_view.h"
@@ -31,13 +32,16 @@ std::string program(const std::string& name) {
     return {};
 }
 
-bool have(const std::vector<std::string>& names) {
-    for (const std::string& name : names) {
-        if (!program(name).empty()) continue;
-        BOOST_TEST_MESSAGE("left out: there is no " << name);
-        return false;
-    }
-    return true;
+auto have(const std::vector<std::string>& names) {
+    return [names](boost::unit_test::test_unit_id) {
+        boost::test_tools::assertion_result holds(true);
+        for (const std::string& name : names) {
+            if (!program(name).empty()) continue;
+            holds = false;
+            holds.message() << "there is no " << name << "; ";
+        }
+        return holds;
+    };
 }
 
 Address local(uint16_t port) { return *Address::parse(fmt::format("127.0.0.1:{}", port), false); }
@@ -86,8 +90,7 @@ std::string run_under_kills(const TestDaemon& daemon, const std::vector<std::str
 
 BOOST_AUTO_TEST_SUITE(real_clients)
 
-BOOST_AUTO_TEST_CASE(redis) {
-    if (!have({"redis-server", "redis-benchmark"})) return;
+BOOST_AUTO_TEST_CASE(redis, *boost::unit_test::precondition(have({"redis-server", "redis-benchmark"}))) {
     const TempDir directory;
     const uint16_t port = free_port();
     const Server server(
@@ -115,8 +118,7 @@ BOOST_AUTO_TEST_CASE(redis) {
     daemon.check_nothing_lost();
 }
 
-BOOST_AUTO_TEST_CASE(iperf) {
-    if (!have({"iperf3"})) return;
+BOOST_AUTO_TEST_CASE(iperf, *boost::unit_test::precondition(have({"iperf3"}))) {
     const TempDir directory;
     const uint16_t port = free_port();
     const Server server({program("iperf3"), "-s", "-p", std::to_string(port)}, port, directory);
@@ -130,8 +132,7 @@ BOOST_AUTO_TEST_CASE(iperf) {
     daemon.check_nothing_lost();
 }
 
-BOOST_AUTO_TEST_CASE(http) {
-    if (!have({"nginx", "wrk", "curl"})) return;
+BOOST_AUTO_TEST_CASE(http, *boost::unit_test::precondition(have({"nginx", "wrk", "curl"}))) {
     const TempDir directory;
     const uint16_t port = free_port();
     std::string page(32 << 20, '\0');
@@ -157,8 +158,9 @@ BOOST_AUTO_TEST_CASE(http) {
     daemon.check_nothing_lost();
 }
 
-BOOST_AUTO_TEST_CASE(postgres) {
-    if (geteuid() != 0 || !have({"initdb", "postgres", "pgbench", "setpriv"})) return;
+BOOST_AUTO_TEST_CASE(postgres,
+                     *boost::unit_test::precondition(is_root) *
+                         boost::unit_test::precondition(have({"initdb", "postgres", "pgbench", "setpriv"}))) {
     const TempDir directory;
     const uint16_t port = free_port();
     const std::string data = directory / "data";

@@ -6,6 +6,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/blocking_client.h"
+#include "tests/support/conditions.h"
 #include "tests/support/fake_upstream.h"
 #include "tests/support/process_view.h"
 #include "tests/support/test_daemon.h"
@@ -129,8 +130,7 @@ BOOST_AUTO_TEST_CASE(ready_is_told_to_the_service_manager) {
     BOOST_CHECK(message.find("READY=1") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(an_ordinary_user_can_run_it) {
-    if (geteuid() != 0) return;
+BOOST_AUTO_TEST_CASE(an_ordinary_user_can_run_it, *boost::unit_test::precondition(is_root)) {
     const TempDir directory;
     BOOST_REQUIRE(chown(directory.path().c_str(), 65534, 65534) == 0);
     TestDaemon daemon(
@@ -143,8 +143,7 @@ BOOST_AUTO_TEST_CASE(an_ordinary_user_can_run_it) {
     daemon.check_nothing_lost();
 }
 
-BOOST_AUTO_TEST_CASE(slots_run_as_user) {
-    if (geteuid() != 0) return;
+BOOST_AUTO_TEST_CASE(slots_run_as_user, *boost::unit_test::precondition(is_root)) {
     TestDaemon daemon("user: nobody\n" + std::string(kEcho));
     daemon.kill_worker(0);
     const Pids pids = daemon.pids(0);
@@ -158,8 +157,7 @@ BOOST_AUTO_TEST_CASE(slots_run_as_user) {
     BOOST_CHECK(BlockingClient(daemon.address("echo")).echoes("hello"));
 }
 
-BOOST_AUTO_TEST_CASE(ordinary_users_cannot_become_another) {
-    if (geteuid() != 0) return;
+BOOST_AUTO_TEST_CASE(ordinary_users_cannot_become_another, *boost::unit_test::precondition(is_root)) {
     const TempDir directory;
     const std::string path = directory.write("tcpd.yaml", "user: daemon\n" + std::string(kEcho));
     const Output output =

@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "tests/support/blocking_client.h"
+#include "tests/support/conditions.h"
 #include "tests/support/exact_peer.h"
 #include "tests/support/test_daemon.h"
 
@@ -90,8 +91,7 @@ BOOST_AUTO_TEST_CASE(the_worker_with_the_fewest_gets_the_next) {
     check_spread(daemon, 1.01);
 }
 
-BOOST_AUTO_TEST_CASE(without_bpf_chance_is_made_up_for) {
-    if (geteuid() != 0) return;
+BOOST_AUTO_TEST_CASE(without_bpf_chance_is_made_up_for, *boost::unit_test::precondition(is_root)) {
     TestDaemon daemon(DaemonOptions{
         .config = kFour,
         .prefix = {"setpriv", "--bounding-set", "-bpf,-net_admin,-sys_admin", "--inh-caps", "-all"}});

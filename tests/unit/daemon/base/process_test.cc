@@ -13,10 +13,12 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/support/conditions.h"
 #include "tests/unit/in_child.h"
 
 using namespace tcpd;
 using test::holds_in_child;
+using test::is_root;
 
 namespace {
 
@@ -43,8 +45,6 @@ bool has_line(const std::string& text, const std::string& line) {
 }
 
 const User kNobody{65534, 65534, {65534, 100}, "nobody"};
-
-boost::test_tools::assertion_result is_root(boost::unit_test::test_unit_id) { return geteuid() == 0; }
 
 }  // namespace
 
@@ -206,8 +206,7 @@ BOOST_AUTO_TEST_CASE(signals_have_names) {
     BOOST_TEST(signal_name(4711) == "signal 4711");
 }
 
-BOOST_AUTO_TEST_CASE(a_capability_is_there_until_it_is_dropped) {
-    if (geteuid() != 0) return;
+BOOST_AUTO_TEST_CASE(a_capability_is_there_until_it_is_dropped, *boost::unit_test::precondition(is_root)) {
     BOOST_TEST(has_capability(CAP_NET_BIND_SERVICE));
     BOOST_TEST(
         test::holds_in_child([] { return drop_capabilities() && !has_capability(CAP_NET_BIND_SERVICE); }));
