@@ -263,7 +263,7 @@ const auto kRows = std::to_array<Row>({
     {"listeners.NAME.handler.routes.error", FrameError{},
      "they are answered by this error; framing tcpd only"},
     {"listeners.NAME.handler.routes.one_way", Flag{[](const Target& t) { return &t.route->one_way; }},
-     "they are never answered; with discard only"},
+     "tells the reader that they are never answered; with discard only, which answers nothing anyway"},
 
     {"upstreams", Names{}, "where the proxy dials to, by name", "", true},
     {"upstreams.NAME", Section{}, "one group of servers"},
@@ -274,7 +274,7 @@ const auto kRows = std::to_array<Row>({
     {"upstreams.NAME.balance",
      Choice{kBalances, [](const Target& t) { return static_cast<size_t>(t.upstream->balance); },
             [](const Target& t, size_t word) { t.upstream->balance = static_cast<Balance>(word); }},
-     "round_robin: in turn; one that refuses is passed over"},
+     "round_robin, the only one so far: in turn; one that refuses is passed over"},
     {"upstreams.NAME.keepalive", Section{}, "TCP keep-alive towards servers, and TCP_USER_TIMEOUT to match"},
     {"upstreams.NAME.keepalive.idle",
      keepalive_time([](const Target& t) { return &t.upstream->keepalive.idle; }),
