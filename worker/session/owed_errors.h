@@ -4,7 +4,7 @@
 // that went on before them. A ring in a chunk that the session record of the client's upstream names; no
 // chunk while nothing waits. A view, which owns nothing and is never kept across a return to the loop. An
 // entry does not change once it is in; the chunk's link says which are, through the redo log. Worker only; a
-// successor finds all of it in slot memory. Source: docs/protocols.md, "Errors".
+// successor finds all of it in slot memory. Source: docs/protocols.md, "What is kept, and what streams".
 
 #include <cstdint>
 #include <span>

@@ -1,7 +1,8 @@
 #pragma once
 
 // Why a request gets an ERROR in place of its reply, the connection being kept. One byte, so that an error
-// that waits for its place costs no text. Pure. Any process. Source: docs/protocols.md, "Errors".
+// that waits for its place costs no text. Pure. Any process. Source: docs/protocols.md,
+// "The frame protocol of tcpd".
 
 #include <cstdint>
 #include <string_view>
