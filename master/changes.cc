@@ -123,10 +123,10 @@ Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
 }
 
 void MasterProcess::on_rolled_out(const std::string& reason) {
+    if (reason.empty()) follow_log(crew_->config().log);
     if (!going_back_reason_.empty()) return finish_change(std::exchange(going_back_reason_, {}));
     const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
     if (!is_upgrade || !reason.empty()) return finish_change(reason);
-    follow_log(crew_->config().log);
     next_step_ = UpgradeStep::try_again;
 }
 
@@ -157,7 +157,6 @@ void MasterProcess::finish_change(const std::string& reason) {
     const ChangeRequest request = changes_.finish();
     const bool is_upgrade = request.kind == ChangeKind::upgrade;
     if (reason.empty()) {
-        follow_log(crew_->config().log);
         report_listening();
         log::info("the new configuration is in force");
         last_failure_.clear();

@@ -32,6 +32,10 @@ int count_probe() {
 }
 
 [[noreturn]] void fail_as(const std::string& how) {
+    if (how.ends_with("waits")) {
+        while (access((folder() + "/fail_now").c_str(), F_OK) != 0) usleep(1000);
+        _exit(3);
+    }
     if (how.ends_with("exits")) _exit(3);
     if (how.ends_with("aborts")) abort();
     if (how.ends_with("segfaults")) {

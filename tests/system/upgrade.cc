@@ -43,8 +43,17 @@ struct Installed {
     void install_bad(const std::string& mode) const {
         std::ofstream(folder / "mode") << mode;
         fs::remove(folder / "probes");
+        fs::remove(folder / "fail_now");
         install(BAD_TCPD_BINARY);
     }
+    // How often the bad one was asked to try a take-over.
+    int probes() const {
+        int count = 0;
+        std::ifstream(folder / "probes") >> count;
+        return count;
+    }
+    // What it waits for in a mode that ends so.
+    void let_it_fail() const { std::ofstream(folder / "fail_now"); }
     // Whether a process runs the file that is installed now.
     bool runs_new(pid_t pid) const {
         struct stat now {
@@ -278,6 +287,18 @@ BOOST_AUTO_TEST_CASE(slots_go_back_when_the_master_can_not_follow) {
     BOOST_CHECK_EQUAL(daemon.verb("upgrade").exit, 0);
     BOOST_CHECK(client.echoes("still here"));
     daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_CASE(what_the_configuration_says_on_the_way_back_is_in_force) {
+    Installed installed;
+    const TestDaemon& daemon = *installed.daemon;
+    installed.install_bad("second_probe_waits");
+    ChildProcess asker(Start{.argv = {tested_program(), "-c", daemon.config_path(), "-s", "upgrade"}});
+    wait_for("the second probe", [&] { return installed.probes() == 2; });
+    std::ofstream(daemon.config_path(), std::ios::app) << "log: {format: json}\n";
+    installed.let_it_fail();
+    BOOST_CHECK_EQUAL(asker.wait_exit(), 71);
+    BOOST_CHECK_EQUAL(daemon.count_in_err("\"message\":\"the upgrade failed, the old program goes on"), 1U);
 }
 
 BOOST_AUTO_TEST_CASE(a_worker_that_dies_of_a_fault_soon_after_takes_its_slot_back) {
