@@ -283,6 +283,13 @@ BOOST_AUTO_TEST_CASE(slots_go_back_when_the_master_can_not_follow) {
     BOOST_CHECK_NE(output.exit, 0);
     BOOST_CHECK_MESSAGE(output.err.find("exited with 3") != std::string::npos, output.err);
     BOOST_CHECK(client.echoes("still here"));
+    // From now on an image of the new program would fail.
+    std::ofstream(installed.folder / "mode") << "image_exits";
+    const pid_t lost = daemon.pids(0).standby;
+    kill(lost, SIGKILL);
+    wait_for("a pair of the program before",
+             [&] { return daemon.pids(0).both() && daemon.pids(0).standby != lost; });
+    BOOST_CHECK_EQUAL(daemon.count_in_err("does not come into service"), 0U);
     installed.install(tested_program());
     BOOST_CHECK_EQUAL(daemon.verb("upgrade").exit, 0);
     BOOST_CHECK(client.echoes("still here"));
