@@ -18,6 +18,12 @@ Error nothing_served() {
     return Error{ErrorCode::refused, "upgrade", "", 0, "nothing is served now", "reload first"};
 }
 
+// Why not; empty: it was done.
+template <typename T>
+std::string reason_of(const Result<T>& done) {
+    return done ? std::string() : done.error().text();
+}
+
 }  // namespace
 
 // -- reload and upgrade
@@ -47,59 +53,62 @@ Result<void> MasterProcess::reload() {
     return crew_->roll_out(std::move(*change));
 }
 
-// The slots first, the master itself last: until then the old one decides, and can take everything back. The
-// program is tried before anything moves, and the loop goes on meanwhile.
 Result<void> MasterProcess::upgrade() {
     log::info("upgrading to {}", options_.program_path);
     if (crew_->is_resting()) return nothing_served();
-    trial_.check(options_.program_path, options_.config_path,
-                 [this](Result<UniqueFd> program) { on_checked(std::move(program)); });
+    carry_out(upgrade_.begin());
     return {};
 }
 
-void MasterProcess::on_checked(Result<UniqueFd> program) {
-    if (!program) return finish_change(program.error().text());
-    next_program_ = std::move(*program);
-    next_step_ = UpgradeStep::try_first;
-}
-
 // What happens before the loop sleeps is between two renewals, with nothing half done.
-void MasterProcess::take_next_step() {
-    if (next_step_ == UpgradeStep::none && !trial_.is_busy()) return;
-    if (crew_->is_draining() || crew_->is_stopping()) {
-        next_step_ = UpgradeStep::none;
-        going_back_reason_.clear();
-        return finish_change("tcpd is about to stop");
-    }
-    if (next_step_ == UpgradeStep::none || !crew_->can_roll_out()) return;
-    take_step(std::exchange(next_step_, UpgradeStep::none));
+void MasterProcess::go_on_with_upgrade() {
+    if (crew_->is_draining() || crew_->is_stopping())
+        return carry_out(upgrade_.abandon("tcpd is about to stop"));
+    if (crew_->can_roll_out()) carry_out(upgrade_.on_crew_free());
 }
 
-void MasterProcess::take_step(UpgradeStep step) {
-    switch (step) {
-        case UpgradeStep::none: return;
-        case UpgradeStep::try_first:
+// The program is tried by children: the loop goes on meanwhile.
+void MasterProcess::carry_out(const UpgradeAction& action) {
+    switch (action.act) {
+        case UpgradeAct::none: return;
+        case UpgradeAct::check:
+            return trial_.check(options_.program_path, options_.config_path,
+                                [this](Result<UniqueFd> program) { on_checked(std::move(program)); });
+        case UpgradeAct::probe:
             return trial_.probe(next_program_.get(), save(), [this](const Result<void>& tried) {
-                if (!tried) return finish_change(tried.error().text());
-                next_step_ = UpgradeStep::roll_out;
+                carry_out(upgrade_.on_probed(reason_of(tried)));
             });
-        case UpgradeStep::roll_out: return begin_roll_out();
-        case UpgradeStep::try_again:
-            return trial_.probe(next_program_.get(), save(), [this](const Result<void>& tried) {
-                if (!tried) return go_back(tried.error().text());
-                next_step_ = UpgradeStep::exec;
-            });
-        case UpgradeStep::exec: return replace_program();
+        case UpgradeAct::roll_out:
+            if (auto begun = roll_out_next_program(); !begun)
+                carry_out(upgrade_.on_rolled_out(begun.error().text()));
+            return;
+        case UpgradeAct::execute: return carry_out(upgrade_.on_execute_failed(execute_next_program().text()));
+        case UpgradeAct::turned_back:
+            log::error("{}; the slots go back to the program before", action.reason);
+            next_program_.reset(::fcntl(program_.get(), F_DUPFD_CLOEXEC, 3));
+            return;
+        case UpgradeAct::finished: return finish_change(action.reason);
     }
 }
 
-void MasterProcess::begin_roll_out() {
-    if (crew_->is_resting()) return finish_change(nothing_served().text());
+void MasterProcess::on_checked(Result<UniqueFd> program) {
+    if (program) next_program_ = std::move(*program);
+    carry_out(upgrade_.on_checked(reason_of(program)));
+}
+
+Result<void> MasterProcess::roll_out_next_program() {
+    if (crew_->is_resting()) return nothing_served();
     auto change = read_change(next_program_.get(), slot::Cause::upgrade);
-    auto begun = change ? crew_->roll_out(std::move(*change)) : Result<void>(std::move(change.error()));
-    if (begun) return;
-    const std::string why_back = std::exchange(going_back_reason_, {});
-    finish_change(why_back.empty() ? begun.error().text() : why_back);
+    if (!change) return std::move(change.error());
+    return crew_->roll_out(std::move(*change));
+}
+
+// Returns only if it could not be done.
+Error MasterProcess::execute_next_program() {
+    service_->show_environment();
+    Error failed = execute_in_place(next_program_.get(), save());
+    service_->hide_environment();
+    return failed;
 }
 
 Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
@@ -124,25 +133,8 @@ Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
 
 void MasterProcess::on_rolled_out(const std::string& reason) {
     if (reason.empty()) follow_log(crew_->config().log);
-    if (!going_back_reason_.empty()) return finish_change(std::exchange(going_back_reason_, {}));
-    const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
-    if (!is_upgrade || !reason.empty()) return finish_change(reason);
-    next_step_ = UpgradeStep::try_again;
-}
-
-// Every slot runs the new program; the master follows, or all go back.
-void MasterProcess::replace_program() {
-    service_->show_environment();
-    const Error failed = execute_in_place(next_program_.get(), save());
-    service_->hide_environment();
-    go_back(failed.text());
-}
-
-void MasterProcess::go_back(const std::string& reason) {
-    next_program_.reset(::fcntl(program_.get(), F_DUPFD_CLOEXEC, 3));
-    going_back_reason_ = reason;
-    log::error("{}; the slots go back to the program before", reason);
-    next_step_ = UpgradeStep::roll_out;
+    if (changes_.in_course()->kind == ChangeKind::reload) return finish_change(reason);
+    carry_out(upgrade_.on_rolled_out(reason));
 }
 
 // The new settings hold for the master's own lines, too.

@@ -210,7 +210,7 @@ int MasterProcess::serve() {
 void MasterProcess::before_sleep() {
     begin_change();
     crew_->settle();
-    take_next_step();
+    go_on_with_upgrade();
     if (crew_->is_resting() && crew_->is_empty()) finish_all(drain_requests_, "drained");
     if (control_) control_->forget_done();
     if (crew_->is_over()) return ev_break(loop_.get(), EVBREAK_ALL);

@@ -20,6 +20,7 @@
 #include "master/reexec/state.h"
 #include "master/reexec/trial.h"
 #include "master/renewal/change_queue.h"
+#include "master/renewal/upgrade.h"
 #include "master/start_up.h"
 
 namespace tcpd::master {
@@ -48,9 +49,6 @@ public:
     void on_request(RequestId id, std::string_view verb) override;
 
 private:
-    // Of an upgrade; each is taken when the crew is between two renewals.
-    enum class UpgradeStep : uint8_t { none, try_first, roll_out, try_again, exec };
-
     void start_signals();
     Result<void> settle_in();
     Result<void> lock_pid_file();
@@ -80,13 +78,12 @@ private:
     void begin_change();
     Result<void> reload();
     Result<void> upgrade();
+    void go_on_with_upgrade();
+    void carry_out(const UpgradeAction& action);
     void on_checked(Result<UniqueFd> program);
-    void begin_roll_out();
-    void go_back(const std::string& reason);
+    Result<void> roll_out_next_program();
+    Error execute_next_program();
     Result<Change> read_change(int program, slot::Cause cause);
-    void take_next_step();
-    void take_step(UpgradeStep step);
-    void replace_program();
     MasterState save() const;
     void finish_change(const std::string& reason);
     void refuse_changes(const std::string& reason);
@@ -115,12 +112,11 @@ private:
     std::unique_ptr<Crew> crew_;
     std::vector<RequestId> stop_requests_, drain_requests_;
     ChangeQueue changes_;
-    UniqueFd next_program_;  // of the upgrade in course
+    Upgrade upgrade_;
+    UniqueFd next_program_;  // the upgrade's target
     Trial trial_;
-    UpgradeStep next_step_ = UpgradeStep::none;
-    std::string going_back_reason_;  // why they are on their way back from it
-    std::string last_failure_;       // of the last change, for the service manager
-    UniqueFd next_log_;              // of the change in course, if it has another output
+    std::string last_failure_;  // of the last change, for the service manager
+    UniqueFd next_log_;         // of the change in course, if it has another output
     SignalWatcher<MasterProcess, &MasterProcess::on_term> term_, quit_;
     SignalWatcher<MasterProcess, &MasterProcess::on_int> int_;
     SignalWatcher<MasterProcess, &MasterProcess::on_usr1> usr1_;

@@ -31,7 +31,6 @@ public:
     void probe(int program, const MasterState& state, OnProbed on_probed);
     // True: it was the trial's.
     bool take_death(const Death& death);
-    bool is_busy() const { return question_ != nullptr; }
     // Nobody is told any more.
     void abandon() { question_.reset(); }
 

@@ -308,6 +308,32 @@ BOOST_AUTO_TEST_CASE(what_the_configuration_says_on_the_way_back_is_in_force) {
     BOOST_CHECK_EQUAL(daemon.count_in_err("\"message\":\"the upgrade failed, the old program goes on"), 1U);
 }
 
+// Why they go back is told once, and is not what becomes of the next change.
+BOOST_AUTO_TEST_CASE(a_rest_may_come_between_the_slots_and_their_way_back) {
+    Installed installed;
+    TestDaemon& daemon = *installed.daemon;
+    std::vector<BlockingClient> clients;
+    for (int i = 0; i < 2; ++i) clients.emplace_back(daemon.address("echo"));
+    installed.install_bad("second_probe_waits");
+    ChildProcess asker(Start{.argv = {tested_program(), "-c", daemon.config_path(), "-s", "upgrade"}});
+    wait_for("the second probe", [&] { return installed.probes() == 2; });
+    // A renewal that gets nowhere: the way back has to wait for it.
+    std::ofstream(installed.folder / "mode") << "image_hangs";
+    kill(daemon.pids(0).standby, SIGKILL);
+    wait_for("a renewal", [&] { return daemon.count_in_err("slot 0 is without a standby") == 1; });
+    installed.let_it_fail();
+    wait_for("the way back", [&] { return daemon.count_in_err("the slots go back") == 1; });
+    ChildProcess drain(Start{.argv = {tested_program(), "-c", daemon.config_path(), "-s", "drain"}});
+    BOOST_CHECK_EQUAL(asker.wait_exit(), 71);
+    BOOST_CHECK_EQUAL(daemon.count_in_err("the old program goes on: could not have the new program"), 1U);
+    clients.clear();
+    BOOST_CHECK_EQUAL(drain.wait_exit(), 0);
+    const Output output = daemon.verb("reload");
+    BOOST_CHECK_MESSAGE(output.exit == 0, output.err);
+    daemon.wait_complete(2);
+    BOOST_CHECK(BlockingClient(daemon.address("echo")).echoes("hello"));
+}
+
 BOOST_AUTO_TEST_CASE(a_worker_that_dies_of_a_fault_soon_after_takes_its_slot_back) {
     Installed installed;
     TestDaemon& daemon = *installed.daemon;
