@@ -25,8 +25,7 @@ void drain_with(fault::Point point, uint32_t every) {
     daemon.send(SIGTERM);
     peer.run_until("the point to act", [&] { return area.acted(point) >= (every ? 3U : 1U); });
     area.disarm();
-    peer.run_until("the listener to close",
-                   [&] { return sockets_in_state(address.port(), kListening) == 0; });
+    peer.run_until("the listener to close", [&] { return sockets_in_state(address, kListening) == 0; });
     peer.run_bytes(50'000);
     BOOST_CHECK(!can_connect(address));
     peer.wind_down();

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fmt/core.h>
+#include <netinet/in.h>
 
 #include <cstdio>
 #include <fstream>
@@ -23,9 +24,15 @@ std::vector<std::string> names_in(const std::string& path) {
     return names;
 }
 
+constexpr unsigned kExiting = 4;  // PF_EXITING of the kernel's sched.h
+
 struct Stat {
     char state = 0;
     pid_t group = 0;
+    unsigned flags = 0;
+    // Who is in exit already may have closed its descriptors, by which others know of its end, some time
+    // before it is a zombie.
+    bool is_alive() const { return state != 0 && state != 'Z' && state != 'X' && (flags & kExiting) == 0; }
 };
 
 // The program's name, in brackets, may hold spaces and brackets: what counts starts after the last one.
@@ -34,12 +41,26 @@ Stat stat_of(const std::string& pid) {
     const size_t end = text.rfind(')');
     if (end == std::string::npos) return {};
     Stat stat;
-    pid_t parent = 0;
-    std::istringstream(text.substr(end + 2)) >> stat.state >> parent >> stat.group;
+    pid_t parent = 0, session = 0, terminal = 0, foreground = 0;
+    std::istringstream(text.substr(end + 2)) >> stat.state >> parent >> stat.group >> session >> terminal >>
+        foreground >> stat.flags;
     return stat;
 }
 
-size_t count_sockets(const char* local_or_remote, uint16_t port, int state) {
+// As /proc/net writes it.
+std::string in_table(const Address& address) {
+    std::string text;
+    if (address.family() == AF_INET) {
+        text = fmt::format("{:08X}", reinterpret_cast<const sockaddr_in*>(address.get())->sin_addr.s_addr);
+    } else {
+        const in6_addr& six = reinterpret_cast<const sockaddr_in6*>(address.get())->sin6_addr;
+        for (const uint32_t word : six.s6_addr32) text += fmt::format("{:08X}", word);
+    }
+    return text + fmt::format(":{:04X}", address.port());
+}
+
+size_t count_sockets(const char* local_or_remote, const Address& address, int state) {
+    const std::string wanted = in_table(address);
     size_t count = 0;
     for (const char* path : {"/proc/net/tcp", "/proc/net/tcp6"}) {
         for (const std::string& line : lines_of(read_text(path))) {
@@ -47,8 +68,7 @@ size_t count_sockets(const char* local_or_remote, uint16_t port, int state) {
             std::string number, local, remote, is_state;
             words >> number >> local >> remote >> is_state;
             const std::string& end = *local_or_remote == 'l' ? local : remote;
-            if (is_state != fmt::format("{:02X}", state)) continue;
-            if (end.ends_with(fmt::format(":{:04X}", port))) ++count;
+            if (is_state == fmt::format("{:02X}", state) && end == wanted) ++count;
         }
     }
     return count;
@@ -82,7 +102,7 @@ std::vector<pid_t> members_of_group(pid_t group) {
     for (const std::string& name : names_in("/proc")) {
         if (name[0] < '0' || name[0] > '9') continue;
         const Stat stat = stat_of(name);
-        if (stat.group == group && stat.state != 'Z') members.push_back(std::stoi(name));
+        if (stat.group == group && stat.is_alive()) members.push_back(std::stoi(name));
     }
     return members;
 }
@@ -94,10 +114,7 @@ std::string title_of(pid_t pid) {
 
 char state_of(pid_t pid) { return stat_of(std::to_string(pid)).state; }
 
-bool is_running(pid_t pid) {
-    const char state = state_of(pid);
-    return state != 0 && state != 'Z' && state != 'X';
-}
+bool is_running(pid_t pid) { return stat_of(std::to_string(pid)).is_alive(); }
 
 size_t descriptors_of(pid_t pid) { return names_in(fmt::format("/proc/{}/fd", pid)).size(); }
 
@@ -118,8 +135,8 @@ size_t tasks_on_machine() {
     return std::stoul(text.substr(slash + 1));
 }
 
-size_t sockets_in_state(uint16_t port, int state) { return count_sockets("local", port, state); }
+size_t sockets_in_state(const Address& local, int state) { return count_sockets("local", local, state); }
 
-size_t sockets_towards(uint16_t port, int state) { return count_sockets("remote", port, state); }
+size_t sockets_towards(const Address& remote, int state) { return count_sockets("remote", remote, state); }
 
 }  // namespace tcpd::test

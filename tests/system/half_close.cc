@@ -26,8 +26,8 @@ void run(const Address& address, const Plan& plan, unsigned count) {
 }
 
 void check_nothing_in_close_wait(const TestDaemon& daemon, const std::string& listener) {
-    const uint16_t port = daemon.address(listener).port();
-    wait_for("no socket in CLOSE_WAIT", [&] { return sockets_in_state(port, kCloseWait) == 0; });
+    const Address address = daemon.address(listener);
+    wait_for("no socket in CLOSE_WAIT", [&] { return sockets_in_state(address, kCloseWait) == 0; });
     wait_for("no open connection", [&] { return daemon.count(listener, "open") == 0; });
     for (const pid_t pid : daemon.processes()) BOOST_CHECK_LT(descriptors_of(pid), 64U);
 }
@@ -59,7 +59,7 @@ BOOST_AUTO_TEST_CASE(proxied_client_ends_first) {
     run(daemon.address("front"),
         {.far = Role::source, .up_bytes = 40, .down_bytes = 4 << 20, .ends_at_once = true}, 10);
     check_nothing_in_close_wait(daemon, "front");
-    BOOST_CHECK_EQUAL(sockets_towards(upstream.address().port(), kCloseWait), 0U);
+    BOOST_CHECK_EQUAL(sockets_towards(upstream.address(), kCloseWait), 0U);
     BOOST_CHECK_EQUAL(upstream.settled().finished, 20U);
 }
 

@@ -30,8 +30,7 @@ BOOST_AUTO_TEST_CASE(connections_are_served_to_their_end) {
     daemon.expect_any_exit();
     daemon.send(SIGKILL);
     daemon.wait_exit();
-    peer.run_until("the listeners to close",
-                   [&] { return sockets_in_state(address.port(), kListening) == 0; });
+    peer.run_until("the listeners to close", [&] { return sockets_in_state(address, kListening) == 0; });
     BOOST_CHECK(!can_connect(address));
     peer.run_bytes(500'000);
 

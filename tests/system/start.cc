@@ -40,12 +40,12 @@ BOOST_AUTO_TEST_CASE(says_what_it_does) {
     }
     BOOST_CHECK_EQUAL(std::stoi(read_text(daemon.directory() / "tcpd.pid")), daemon.master());
     BOOST_CHECK_EQUAL(title_of(daemon.master()).substr(0, 12), "tcpd: master");
-    BOOST_CHECK_EQUAL(sockets_in_state(daemon.address("echo").port(), kListening), 1U);
+    BOOST_CHECK_EQUAL(sockets_in_state(daemon.address("echo"), kListening), 1U);
 }
 
 BOOST_AUTO_TEST_CASE(a_slot_has_one_listening_socket) {
     TestDaemon daemon("workers: 3\nlisteners: {echo: {listen: 127.0.0.1:0, handler: echo}}\n");
-    BOOST_CHECK_EQUAL(sockets_in_state(daemon.address("echo").port(), kListening), 3U);
+    BOOST_CHECK_EQUAL(sockets_in_state(daemon.address("echo"), kListening), 3U);
 }
 
 BOOST_AUTO_TEST_CASE(exit_codes) {
