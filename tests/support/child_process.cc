@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -43,9 +44,19 @@ void redirect(const char* path, int over) {
     if (fd >= 0) dup2(fd, over);
 }
 
+// To tcpd, TTIN, TTOU and WINCH mean nothing where it runs in a terminal, as a test may.
+void leave_terminal() {
+    const int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (terminal < 0) return;
+    ioctl(terminal, TIOCNOTTY);
+    close(terminal);
+}
+
 [[noreturn]] void execute(const Start& start, char** argv, char** environment) {
     setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is killed leaves nothing behind
+    leave_terminal();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);       // a test that is killed leaves nothing behind
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);  // memory is measured; huge pages come and go as the kernel likes
     redirect(start.out_path.c_str(), STDOUT_FILENO);
     redirect(start.err_path.c_str(), STDERR_FILENO);
     if (start.pass_fd == kPassedFd) fcntl(kPassedFd, F_SETFD, 0);
