@@ -190,15 +190,24 @@ void TestDaemon::change_hands() const {
 }
 
 // By titles, which are there sooner than an answer of the master.
-void TestDaemon::kill_two_workers(unsigned slot) const {
+TwoDeaths TestDaemon::kill_two_workers(unsigned slot) const {
+    TwoDeaths deaths;
     Pids first, next;
     wait_for("a worker and a standby", [&] { return (first = pids(slot)).both(); });
+    const auto begin = SteadyClock::now();
     kill(first.worker, SIGKILL);
     wait_for("the standby to succeed", [&] {
         next = pids(slot);
         return next.worker == first.standby && next.standby != 0;
     });
+    deaths.second = SteadyClock::now();
     kill(next.worker, SIGKILL);
+    wait_for("its standby to succeed", [&] {
+        const pid_t third = pids(slot).worker;
+        return third != 0 && third != next.worker && third != first.worker;
+    });
+    deaths.was_short_life = SteadyClock::now() - begin < 200ms;
+    return deaths;
 }
 
 size_t TestDaemon::descriptors(unsigned slot) const { return descriptors_of(pids(slot).worker); }

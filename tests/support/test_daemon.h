@@ -34,6 +34,11 @@ struct Pids {
     bool both() const { return worker != 0 && standby != 0; }
 };
 
+struct TwoDeaths {
+    SteadyClock::time_point second{};
+    bool was_short_life = false;  // for certain: under load it may have been longer
+};
+
 class TestDaemon {
 public:
     explicit TestDaemon(const DaemonOptions& options);
@@ -66,8 +71,8 @@ public:
     // SIGKILL to a slot's worker, or another signal; returns once the next holder has the seat and a standby.
     void kill_worker(unsigned slot, int signal_number = SIGKILL) const;
     // SIGKILL to a slot's worker, and to the next one as soon as it has the seat and a standby: a life of
-    // less than 200 ms.
-    void kill_two_workers(unsigned slot) const;
+    // less than 200 ms, if this process gets to run; returns once the third has the seat.
+    TwoDeaths kill_two_workers(unsigned slot) const;
     // What slot 0 serves goes through every kind of succession: a kill, a reload and an upgrade, a kill
     // behind each. Boost checks that both were done.
     void change_hands() const;
