@@ -7,8 +7,10 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
+#include "daemon/slot/control_message.h"
 #include "tests/support/blocking_client.h"
 #include "tests/support/conditions.h"
 #include "tests/support/process_view.h"
@@ -84,6 +86,7 @@ BOOST_AUTO_TEST_CASE(json_is_an_object_a_line) {
     one_connection(daemon);
     const std::string path = daemon.directory() / "tcpd.log";
     wait_for("its line", [&] { return lines_with(path, "finished") == 1; });
+    daemon.stop();  // nobody writes any more
     for (const std::string& line : lines_of(read_text(path))) {
         BOOST_CHECK_MESSAGE(line.starts_with("{") && line.ends_with("}"), line);
     }
@@ -108,8 +111,13 @@ BOOST_AUTO_TEST_CASE(usr1_reopens_the_file_for_every_process) {
     BOOST_REQUIRE(std::rename(path.c_str(), old.c_str()) == 0);
     daemon.send(SIGUSR1);
     wait_for("the new file", [&] { return access(path.c_str(), F_OK) == 0; });
-    // The master's own, at once; each slot has its order by then, before it sees the next client.
     wait_for("a line in it", [&] { return !read_text(path).empty(); });
+    wait_for("the slot to have it", [&] {
+        const pid_t worker = daemon.pids(0).worker;
+        const std::string log = "/proc/" + std::to_string(worker) + "/fd/" + std::to_string(slot::kLogFd);
+        std::error_code none;
+        return std::filesystem::read_symlink(log, none) == path;
+    });
     one_connection(daemon);
     wait_for("the next line", [&] { return lines_with(path, "reason=finished") == 1; });
     daemon.kill_worker(0);
