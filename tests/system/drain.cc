@@ -29,8 +29,7 @@ BOOST_AUTO_TEST_CASE(connections_end_by_themselves) {
         peer.open(address, Plan{.up_bytes = kEndless, .window = 2000, .piece = 700}, 20);
         peer.run_bytes(100'000);
         daemon.send(signal_number);
-        peer.run_until("the listeners to close",
-                       [&] { return sockets_in_state(address.port(), kListening) == 0; });
+        peer.run_until("the listeners to close", [&] { return sockets_in_state(address, kListening) == 0; });
         BOOST_CHECK(!can_connect(address));
         peer.run_bytes(200'000);
         BOOST_CHECK(!daemon.has_ended());
@@ -50,6 +49,7 @@ BOOST_AUTO_TEST_CASE(an_empty_daemon_ends_at_once) {
     BOOST_CHECK_EQUAL(read_text(daemon.directory() / "tcpd.pid"), "");  // removed
 }
 
+// A look at a set time would ask of the test that it runs at that time.
 BOOST_AUTO_TEST_CASE(what_stays_is_closed_in_the_second_half) {
     TestDaemon daemon(config("{stop: 2s, spread: true}"));
     std::vector<std::unique_ptr<BlockingClient>> clients;
@@ -59,15 +59,16 @@ BOOST_AUTO_TEST_CASE(what_stays_is_closed_in_the_second_half) {
     }
     const auto begin = SteadyClock::now();
     daemon.send(SIGTERM);
-    const auto open_at = [&](Milliseconds at) {
-        wait_for("the time", [&] { return SteadyClock::now() - begin >= at; });
-        return std::count_if(clients.begin(), clients.end(),
-                             [](auto& client) { return !client->has_input(); });
-    };
-    BOOST_CHECK_EQUAL(open_at(800ms), 40);
-    const auto in_between = open_at(1500ms);
-    BOOST_CHECK(in_between > 5 && in_between < 35);
-    BOOST_TEST_MESSAGE(in_between << " of 40 were open at three quarters");
+    std::vector<int64_t> ended_ms;
+    wait_for("all to be closed", [&] {
+        const auto ended =
+            std::count_if(clients.begin(), clients.end(), [](auto& client) { return client->has_input(); });
+        ended_ms.resize(static_cast<size_t>(ended), (SteadyClock::now() - begin) / 1ms);
+        return ended_ms.size() == clients.size();
+    });
+    BOOST_CHECK_GE(ended_ms.front(), 1000);
+    BOOST_CHECK_GE(ended_ms.back() - ended_ms.front(), 200);
+    BOOST_TEST_MESSAGE("closed from " << ended_ms.front() << " to " << ended_ms.back() << " ms");
     BOOST_CHECK_EQUAL(daemon.wait_exit(), 0);
     for (const auto& client : clients) BOOST_CHECK(client->wait_end() == Ending::orderly);
 }
@@ -87,13 +88,13 @@ BOOST_AUTO_TEST_CASE(a_second_signal_stops_at_once) {
     TestDaemon daemon(config("{stop: 1m, spread: false}"));
     BlockingClient client(daemon.address("echo"));
     BOOST_CHECK(client.echoes("hello"));
-    const uint16_t port = daemon.address("echo").port();
+    const Address address = daemon.address("echo");
     daemon.send(SIGTERM);
-    wait_for("the drain to begin", [&] { return sockets_in_state(port, kListening) == 0; });
+    wait_for("the drain to begin", [&] { return sockets_in_state(address, kListening) == 0; });
     BOOST_CHECK(client.echoes("still there"));
     daemon.send(SIGTERM);
     BOOST_CHECK(client.wait_end() != Ending::timed_out);
-    BOOST_CHECK_EQUAL(daemon.wait_exit(5s), 0);
+    BOOST_CHECK_EQUAL(daemon.wait_exit(), 0);
 }
 
 BOOST_AUTO_TEST_CASE(interrupt_stops_at_once) {
@@ -101,7 +102,7 @@ BOOST_AUTO_TEST_CASE(interrupt_stops_at_once) {
     BlockingClient client(daemon.address("echo"));
     BOOST_CHECK(client.echoes("hello"));
     daemon.send(SIGINT);
-    BOOST_CHECK_EQUAL(daemon.wait_exit(5s), 0);
+    BOOST_CHECK_EQUAL(daemon.wait_exit(), 0);
     BOOST_CHECK(client.wait_end() != Ending::timed_out);
 }
 
@@ -124,8 +125,7 @@ BOOST_AUTO_TEST_CASE(a_worker_that_dies_meanwhile_is_succeeded) {
     peer.open(address, Plan{.up_bytes = kEndless, .window = 2000, .piece = 700}, 20);
     peer.run_bytes(100'000);
     daemon.send(SIGTERM);
-    peer.run_until("the listeners to close",
-                   [&] { return sockets_in_state(address.port(), kListening) == 0; });
+    peer.run_until("the listeners to close", [&] { return sockets_in_state(address, kListening) == 0; });
     for (int i = 0; i < 3; ++i) {
         Pids before;
         peer.run_until("a pair", [&] { return (before = daemon.pids(0)).both(); });
