@@ -17,9 +17,10 @@ namespace tcpd::test {
 
 inline constexpr uint32_t kType = 0x0102;
 
+// The time to dial outlasts what a test does before it opens its upstream.
 inline std::string proxy_config(const std::string& upstream, const std::string& keys,
                                 const std::string& more = "", const std::string& framing = "tcpd",
-                                const std::string& dial = "1m") {
+                                const std::string& dial = "15s") {
     return "workers: 1\n" + more + "listeners: {it: {listen: 127.0.0.1:0, framing: " + framing +
            ", handler: {proxy: back}" + keys + "}}\nupstreams: {back: {servers: ['" + upstream +
            "'], timeouts: {dial: " + dial + "}}}\n";

@@ -20,12 +20,14 @@ struct Known {
     TempDir folder;
     PlayedUpstream upstream;
     TestDaemon daemon;
+    Address address;
     explicit Known(bool shut = false, const std::string& more = "")
         : upstream(shut),
           daemon(proxy_config(upstream.text(),
                               ", auth: {methods: [token], tokens: " + folder.write("tokens", kTokens) + "}",
-                              more)) {}
-    FramedClient client() const { return FramedClient(daemon.address("it")); }
+                              more)),
+          address(daemon.address("it")) {}
+    FramedClient client() const { return FramedClient(address); }
 };
 
 Frame named(const std::string& text) { return {kType, text}; }
