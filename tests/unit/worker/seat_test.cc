@@ -21,6 +21,8 @@ using worker::Seat;
 
 namespace {
 
+constexpr pid_t kNobody = 1 << 22;  // no process has this number, whatever pid_max is
+
 struct Seen {
     std::atomic<int> taken{0};
     std::atomic<uint32_t> dead_pid{0};
@@ -153,9 +155,9 @@ BOOST_AUTO_TEST_CASE(another_ones_death_is_none_of_the_standbys) {
 }
 
 BOOST_AUTO_TEST_CASE(a_holder_ignores_a_late_signal_about_its_predecessor) {
-    seen->dead_pid = 4711;
+    seen->dead_pid = uint32_t{kNobody};
     ForkedChild holder([this] {
-        seat.wait({4711, &seen->dead_pid});
+        seat.wait({kNobody, &seen->dead_pid});
         ::raise(slot::holder_died_signal());
         return seat.holder() == ::getpid() ? 0 : 1;
     });
@@ -164,14 +166,14 @@ BOOST_AUTO_TEST_CASE(a_holder_ignores_a_late_signal_about_its_predecessor) {
 
 // It is told of the death that it has just seen by itself, so many instructions after it took the seat.
 BOOST_AUTO_TEST_CASE(a_signal_that_comes_with_the_seat_does_not_make_it_vacant) {
-    seen->dead_pid = 4711;
+    seen->dead_pid = uint32_t{kNobody};
     constexpr int kMostInstructions = 60;
     for (int instructions = 0; instructions < kMostInstructions; ++instructions) {
         word() = FUTEX_OWNER_DIED;
         ForkedChild standby([this] {
             ::ptrace(PTRACE_TRACEME, 0, 0, 0);
             ::raise(SIGSTOP);
-            seat.wait({4711, &seen->dead_pid});
+            seat.wait({kNobody, &seen->dead_pid});
             // It is still there, so many instructions later.
             for (int left = kMostInstructions; left > 0; --left) asm volatile("");
             return seat.holder() == ::getpid() ? 0 : 1;
@@ -192,9 +194,9 @@ BOOST_AUTO_TEST_CASE(a_holder_is_not_taken_for_a_dead_one_of_its_number) {
         return seen->dead_pid == 0 ? 0 : 1;
     });
     BOOST_TEST(holder.wait() == 0);
-    seen->dead_pid = 4711;
+    seen->dead_pid = uint32_t{kNobody};
     BOOST_TEST(start_standby(0)->wait() == 0);
-    BOOST_TEST(seen->dead_pid == 4711U);
+    BOOST_TEST(seen->dead_pid == uint32_t{kNobody});
 }
 
 BOOST_AUTO_TEST_CASE(only_the_holder_can_give_its_seat_away) {

@@ -1,6 +1,7 @@
 #include "worker/net/listener.h"
 
 #include <ev.h>
+#include <poll.h>
 
 #include "tests/unit/worker/slot_fixture.h"
 
@@ -49,6 +50,9 @@ struct ListenerFixture : SlotFixture {
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         address.sin_port = htons(port());
         BOOST_REQUIRE(::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        // On a busy machine the kernel may take its time for the last step of the handshake.
+        pollfd waiting{socket.get(), POLLIN, 0};
+        BOOST_REQUIRE(::poll(&waiting, 1, 20'000) == 1);
         listener->on_acceptable();
         return client;
     }
