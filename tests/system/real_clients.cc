@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 
@@ -34,12 +35,10 @@ std::string program(const std::string& name) {
 
 auto have(const std::vector<std::string>& names) {
     return [names](boost::unit_test::test_unit_id) {
-        boost::test_tools::assertion_result holds(true);
-        for (const std::string& name : names) {
-            if (!program(name).empty()) continue;
-            holds = false;
-            holds.message() << "there is no " << name << "; ";
-        }
+        const auto missing = std::find_if(names.begin(), names.end(),
+                                          [](const std::string& name) { return program(name).empty(); });
+        boost::test_tools::assertion_result holds(missing == names.end());
+        if (!holds) holds.message() << "there is no " << *missing;
         return holds;
     };
 }
