@@ -168,7 +168,8 @@ private:
     // The chain of a connection's output as it will be once a redo log is committed.
     struct Tail {
         uint64_t out, bytes;
-        slot::ChunkId fresh;  // hung onto it in this commit; 0: none
+        uint64_t range;       // of its last chunk; 0: it has none
+        slot::ChunkId fresh;  // its last one, if nobody names that yet: changes at once; else 0
     };
     void send_fresh(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes);
     void append(slot::Journal::Redo& redo, Connection target, const Addition* addition, Bytes run);

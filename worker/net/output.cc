@@ -85,8 +85,12 @@ void Connections::complete_send(slot::Journal::Redo& redo, Connection source, Co
 
 void Connections::append(slot::Journal::Redo& redo, Connection target, const Addition* addition, Bytes run) {
     if (!target.has_output()) target->progress_tick = now_;
-    Tail tail{target->out, target->out_bytes, 0};
-    if (addition != nullptr && addition->chunk != 0) hang(redo, tail, addition->chunk);
+    Tail tail{target->out, target->out_bytes, 0, 0};
+    if (tail.out != 0) tail.range = chunks_.link(last_of(tail.out)).range;
+    if (addition != nullptr && addition->chunk != 0) {
+        hang(redo, tail, addition->chunk);
+        tail.fresh = 0;  // its handler's record names it until the commit
+    }
     if (run.count != 0) keep(redo, tail, run);
     if (addition != nullptr && !addition->reply.empty()) {
         const std::string_view reply = addition->reply;
@@ -116,19 +120,18 @@ void Connections::keep(slot::Journal::Redo& redo, Tail& tail, Bytes bytes) {
     redo.set(&journal_.page().receive_chunk, chunks_.take_large());
 }
 
-// At the end of the last chunk, if that has room. What nobody else names yet changes at once.
+// At the end of the last chunk, if that has room.
 bool Connections::fits_behind(slot::Journal::Redo& redo, Tail& tail, const char* bytes, uint32_t count) {
     if (tail.out == 0) return false;
     const ChunkId chunk = last_of(tail.out);
-    ChunkLink& last = chunks_.link(chunk);
-    const uint32_t end = last_of(last.range);
+    const uint32_t end = last_of(tail.range);
     if (chunks_.bytes(chunk) - end < count) return false;
     std::memcpy(chunks_.data(chunk) + end, bytes, count);
-    const uint64_t range = pack_pair(first_of(last.range), end + count);
-    if (chunk == tail.fresh) {
-        last.range = range;
+    tail.range = pack_pair(first_of(tail.range), end + count);
+    if (tail.fresh != 0) {
+        chunks_.link(chunk).range = tail.range;
     } else {
-        redo.set(&last.range, range);
+        redo.set(&chunks_.link(chunk).range, tail.range);
     }
     tail.bytes += count;
     return true;
@@ -146,13 +149,14 @@ void Connections::hang(slot::Journal::Redo& redo, Tail& tail, ChunkId chunk) {
     link.next = 0;
     if (tail.out != 0) {
         ChunkLink& last = chunks_.link(last_of(tail.out));
-        if (last_of(tail.out) == tail.fresh) {
+        if (tail.fresh != 0) {
             last.next = chunk;
         } else {
             redo.set(&last.next, chunk);
         }
     }
     tail.out = pack_pair(tail.out != 0 ? first_of(tail.out) : chunk, chunk);
+    tail.range = link.range;
     tail.bytes += last_of(link.range) - first_of(link.range);
     tail.fresh = chunk;
 }
