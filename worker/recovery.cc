@@ -50,6 +50,8 @@ void Recovery::adopt(bool first, slot::Cause cause, bool after_fault) {
     Found found = scan();
     settle_receive_chunk();
     connections_.chunks().rebuild();
+    if (page_.receive_chunk != 0)
+        connections_.chunks().leave_out(static_cast<slot::ChunkId>(page_.receive_chunk));
     count(found, first, cause);
     for (const int fd : found.unwatched) connections_.rewatch(connections_.at(fd));
     if (is_hand_sound(found)) {

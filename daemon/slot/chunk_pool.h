@@ -39,6 +39,8 @@ public:
                (total_budget_ != 0 && counts_.total_buffer_bytes() > total_budget_);
     }
     uint64_t used_bytes() const { return used_.load(std::memory_order_relaxed); }
+    // Every worker has one that it receives into, and no budget could do without: it is not counted.
+    void leave_out(ChunkId id) { add_used(-uint64_t{bytes(id)}); }
     // True if the next take_small and take_large can't fail. Tries to make it so.
     bool ready() {
         return (!small_.backed.empty() || stock(small_)) && (!large_.backed.empty() || stock(large_));

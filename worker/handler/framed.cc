@@ -174,10 +174,15 @@ bool Framed::count(Input& in, uint32_t frames, uint64_t rate_ns) {
     if (!rate_.is_limited() || in.from.is_dialled()) return false;
     in.changes.set(&record.rate_ns, rate_ns);
     if (is_tcpd_ || rate_.wait_ns(rate_ns, connections_.now_ns()) == 0) return false;
+    hold_back(in);
+    return true;
+}
+
+// It is not read until `held_back_ticks` says so.
+void Framed::hold_back(Input& in) {
     slot::RecordWord word = in.from.word();
     word.flags |= slot::kThrottled;
     in.changes.set(&in.from->word, word.pack());
-    return true;
 }
 
 // As many whole frames at the front as have the same verdict, in one run.
@@ -235,8 +240,9 @@ Step Framed::go_on(Input& in) {
     if (!word.has(slot::kPassingOn | slot::kDropping)) {
         if (next == FrameStep::more) return keep_on(in, frame, taken);
         Step step{.consumed = taken};
+        if (frame.seen_bytes > kMostGathered) return end_gathered(in, frame, chunk, taken, step);
         const slot::ChunkId whole = hold(in, frame, taken, &step);
-        return whole == 0 ? shed(in, step) : end_gathered(in, frame, whole, step);
+        return whole == 0 ? shed(in, step) : end_gathered(in, frame, whole, 0, step);
     }
     if (next == FrameStep::more) {
         in.session.set_progress(in.changes, frame);
@@ -258,7 +264,9 @@ void Framed::end_streamed(Input& in) {
 // is told as soon as its type is known, before it is kept.
 Step Framed::keep_on(Input& in, const FrameProgress& frame, uint32_t count) {
     if (!frame.is_header_known) return gather(in, frame, count);
-    const bool is_long = frame.total_bytes > kMostGathered || frame.seen_bytes > kMostGathered;
+    // An upstream's reply is nothing new: over a budget it is passed on as it comes.
+    const bool is_long = frame.total_bytes > kMostGathered || frame.seen_bytes > kMostGathered ||
+                         (in.from.is_dialled() && connections_.chunks().is_over_budget());
     uint64_t rate_ns = in.session.record().rate_ns;
     const FrameVerdict verdict = judge(in, frame.type, &rate_ns);
     const bool goes_on = verdict.what == What::pass || verdict.what == What::relay;
@@ -309,13 +317,19 @@ Step Framed::begin_dropping(Input& in, const FrameProgress& frame, Step step) {
     return step;
 }
 
+// Over a budget nothing new is begun: where the framing has errors, that is said as soon as the frame is known;
+// else who began it is not read until there is memory again. A header is waited for either way.
 Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
+    slot::ChunkPool& chunks = connections_.chunks();
     Step step{.consumed = count};
-    const bool is_over = in.session.chunk() == 0 && connections_.chunks().is_over_budget();
-    if (is_over || hold(in, frame, count, &step) == 0) {
-        if (!is_tcpd_ || in.from.is_dialled() || !frame.is_header_known || !in.session.is_active()) {
-            return shed(in, step);
-        }
+    const bool is_over = chunks.is_over_budget();
+    const bool is_begun =
+        in.session.progress().is_header_known && frame.seen_bytes <= chunks.bytes(in.session.chunk());
+    const bool has_errors = is_tcpd_ && !in.from.is_dialled();
+    if (is_over && !is_begun && has_errors && !in.session.is_active()) return shed(in, step);
+    const bool is_refused = is_over && !is_begun && has_errors && frame.is_header_known;
+    if (is_refused || hold(in, frame, count, &step) == 0) {
+        if (!has_errors || !frame.is_header_known || !in.session.is_active()) return shed(in, step);
         if (frame.type != static_cast<uint32_t>(ControlType::pong)) {
             step = refuse(in, Refusal::no_memory, step);
         }
@@ -323,7 +337,17 @@ Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
     }
     in.session.set_progress(in.changes, frame);
     step.is_timed = true;
+    if (is_over && !is_tcpd_ && !in.from.is_dialled()) hold_back(in);
     return step;
+}
+
+// Goes on where the chunk is that it has, so that it needs no larger one.
+uint32_t Framed::most_received(Connection c) const {
+    const slot::ChunkId chunk = session_of(c).chunk();
+    if (chunk == 0 || connections_.chunks().bytes(chunk) > slot::kSmallChunkBytes)
+        return slot::kSmallChunkBytes;
+    const uint64_t held = std::min<uint64_t>(session_of(c).progress().seen_bytes, slot::kSmallChunkBytes - 1);
+    return static_cast<uint32_t>(slot::kSmallChunkBytes - held);
 }
 
 // Behind what is gathered already. A small chunk at first, whatever a length claims: who sends little costs
@@ -334,6 +358,7 @@ slot::ChunkId Framed::hold(Input& in, const FrameProgress& frame, uint32_t count
     slot::ChunkId chunk = in.session.chunk();
     if (chunk == 0 || frame.seen_bytes > chunks.bytes(chunk)) {
         const slot::ChunkId former = chunk;
+        if (frame.seen_bytes > slot::kLargeChunkBytes) return 0;
         chunk = frame.seen_bytes <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
         if (chunk == 0) return 0;
         if (former != 0) std::memcpy(chunks.data(chunk), chunks.data(former), before);
@@ -344,16 +369,18 @@ slot::ChunkId Framed::hold(Input& in, const FrameProgress& frame, uint32_t count
     return chunk;
 }
 
-// It lies whole in `chunk`.
-Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, Step step) {
+// It lies whole in `chunk`, but for its last `beyond` bytes, which just came: no chunk would hold it with them.
+Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, uint32_t beyond,
+                          Step step) {
     uint64_t rate_ns = in.session.record().rate_ns;
     const FrameVerdict verdict = judge(in, frame.type, &rate_ns);
     in.session.set_progress(in.changes, {});
     in.session.set_chunk(in.changes, 0);
     if (verdict.what == What::pass || verdict.what == What::relay) {
         step.is_timed = verdict.what == What::pass && count(in, 1, rate_ns);
-        connections_.chunks().link(chunk) = {0, frame.total_bytes};
+        connections_.chunks().link(chunk) = {0, frame.total_bytes - beyond};
         step.to = sink_of(in.from);
+        step.run = {in.bytes.at, beyond};
         add_to(step).chunk = chunk;
         return step;
     }
@@ -362,8 +389,11 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId c
         step.is_timed = count(in, 1, rate_ns);
         return step;
     }
-    const std::string_view all(connections_.chunks().data(chunk), frame.total_bytes);
-    return answer(in, verdict, frame, all.substr(frame.header_bytes, frame.payload_bytes()), step);
+    // What is that long is no control frame, and refused without a look at it.
+    const std::string_view held(connections_.chunks().data(chunk), frame.total_bytes - beyond);
+    const std::string_view payload =
+        beyond == 0 ? held.substr(frame.header_bytes, frame.payload_bytes()) : std::string_view();
+    return answer(in, verdict, frame, payload, step);
 }
 
 }  // namespace tcpd::worker

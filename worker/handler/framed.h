@@ -35,6 +35,7 @@ public:
            uint64_t most_of_reply);
 
     Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) override;
+    uint32_t most_received(Connection c) const override;
     Connection sink_of(Connection from) override { return proxy_ ? proxy_->sink_of(from) : from; }
     Connection source_of(Connection to) override { return proxy_ ? proxy_->source_of(to) : to; }
     bool needs_peer(Connection c) const override {
@@ -88,12 +89,13 @@ private:
     void say_what_was_put_off(Input& in, Step& step);
     Step begin_passing(Input& in, const FrameProgress& frame, uint32_t count);
     Step begin_dropping(Input& in, const FrameProgress& frame, Step step);
-    Step end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, Step step);
+    Step end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, uint32_t beyond, Step step);
     slot::ChunkId hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
     void end_streamed(Input& in);
     FrameVerdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
     static FrameVerdict::What what_of_upstream(ControlType type);
     bool count(Input& in, uint32_t frames, uint64_t rate_ns);
+    void hold_back(Input& in);
 
     // framed_control.cc
     Step answer(Input& in, const FrameVerdict& verdict, const FrameProgress& frame, std::string_view payload,
@@ -109,7 +111,8 @@ private:
     }
     Step end_with(Input& in, FrameError code, std::string_view reason, slot::CloseReason why, Step step);
     Step on_fault(Input& in, const FrameProgress& frame, std::string_view first_bytes);
-    Step on_upstream_fault(Input& in, Step step);
+    Step on_upstream_fault(Input& in, FrameError code, std::string_view reason, slot::CloseReason why,
+                           Step step);
     Step shed(Input& in, Step step);
     bool is_reply_open(Connection client) const;
     Step reply(Input& in, std::string_view bytes, Step step);
@@ -130,6 +133,7 @@ private:
     static constexpr slot::Tick kNoEnd = ~slot::Tick{0};
     bool find_goodbye(Connection c, slot::SessionWord word, Goodbye* found) const;
     bool stalls(Connection c, Session session) const;
+    slot::Tick held_back_ticks(Connection c) const;
     void begin_end(Connection c, std::string_view error, slot::CloseReason why);
     void end_late(Connection c, FrameError code, std::string_view reason, slot::CloseReason why);
     void say_goodbye(Connection c, Session session, const Goodbye& goodbye);

@@ -303,7 +303,10 @@ Step Framed::on_fault(Input& in, const FrameProgress& frame, std::string_view fi
                  client_name(in.from), framing_.config().name, worker::name_of(frame.fault), frame.seen_bytes,
                  describe_first_bytes(first_bytes.substr(0, 16)));
     const Step step{.consumed = in.bytes.count};
-    if (in.from.is_dialled()) return on_upstream_fault(in, step);
+    if (in.from.is_dialled()) {
+        return on_upstream_fault(in, FrameError::failed, "the upstream's reply is malformed",
+                                 CloseReason::upstream_malformed, step);
+    }
     const bool is_dropped = is_tcpd_ && is_long && frame.type < kFirstControlType && in.session.is_active() &&
                             routes_.find(frame.type).what == What::drop;
     if (is_dropped) {  // never answered, not even by an error
@@ -321,13 +324,14 @@ Step Framed::on_fault(Input& in, const FrameProgress& frame, std::string_view fi
 }
 
 // Where no part of the reply is out, the client gets an error in its place.
-Step Framed::on_upstream_fault(Input& in, Step step) {
+Step Framed::on_upstream_fault(Input& in, FrameError code, std::string_view reason, CloseReason why,
+                               Step step) {
     const Connection client = proxy_->sink_of(in.from);
     if (!client) return step;
-    connections_.begin_closing(in.changes, client, CloseReason::upstream_malformed);
+    connections_.begin_closing(in.changes, client, why);
     step.to = client;
     if (is_tcpd_ && !is_reply_open(client)) {
-        add_to(step).reply = reply_.error(FrameError::failed, "the upstream's reply is malformed");
+        add_to(step).reply = reply_.error(code, reason);
     }
     return step;
 }
@@ -338,7 +342,10 @@ Step Framed::shed(Input& in, Step step) {
                  "listener \"{}\": no memory for a message of {} that comes in parts", name_,
                  client_name(in.from));
     step.consumed = in.bytes.count;
-    if (in.from.is_dialled()) return on_upstream_fault(in, step);
+    if (in.from.is_dialled()) {
+        return on_upstream_fault(in, FrameError::unavailable, "no memory for the upstream's reply",
+                                 CloseReason::shed, step);
+    }
     return end_with(in, FrameError::unavailable, "no memory for a message that comes in parts",
                     CloseReason::shed, step);
 }

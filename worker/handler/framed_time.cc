@@ -29,6 +29,15 @@ bool Framed::stalls(Connection c, Session session) const {
            until(c->input_tick + frame_, connections_.now()) <= 0;
 }
 
+// Where its messages came too fast, until they no longer did; where it began one for which there was no memory,
+// until there is.
+Tick Framed::held_back_ticks(Connection c) const {
+    const Session session = session_of(c);
+    const bool is_over = session.is_inside_frame() && connections_.chunks().is_over_budget();
+    const Tick rate = ticks_of(rate_.wait_ns(session.record().rate_ns, connections_.now_ns()));
+    return is_over ? std::max(rate, kAgainTicks) : rate;
+}
+
 // What is to be told next, if anything is.
 bool Framed::find_goodbye(Connection c, slot::SessionWord word, Goodbye* found) const {
     const Connections::DrainTime drain = connections_.drain_of(c);
@@ -53,10 +62,7 @@ int32_t Framed::ticks_left(Connection c) const {
     if (frame_ != 0 && session.is_inside_frame() && is_heard(c)) left = until(c->input_tick + frame_, now);
     if (has_put_off(c)) left = std::min(left, is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0);
     if (c.is_dialled()) return left;
-    if (c.has(slot::kThrottled)) {
-        const uint64_t wait_ns = rate_.wait_ns(session.record().rate_ns, connections_.now_ns());
-        left = std::min(left, static_cast<int32_t>(ticks_of(wait_ns)));
-    }
+    if (c.has(slot::kThrottled)) left = std::min(left, static_cast<int32_t>(held_back_ticks(c)));
     if (!session.is_active() && auth_ != 0) {
         left = std::min(left, until(slot::to_tick(c->opened_ns) + auth_, now));
     }
@@ -84,7 +90,7 @@ void Framed::on_due(Connection c) {
     }
     if (has_put_off(c) && !is_reply_open(c)) return send_put_off(c);
     if (c.is_dialled()) return;
-    if (c.has(slot::kThrottled) && rate_.wait_ns(session.record().rate_ns, connections_.now_ns()) == 0) {
+    if (c.has(slot::kThrottled) && held_back_ticks(c) == 0) {
         c->input_tick = now;
         c.set(slot::kThrottled, false);
         connections_.update_interest(c);

@@ -92,7 +92,7 @@ void Connections::on_readable(Connection c) {
     char* buffer = chunks_.data(chunk);
     journal_.publish_receiving(memory_.offset_of(buffer), chunks_.bytes(chunk));
     FAULT_POINT(recv_before);
-    const ssize_t count = recv(c.fd(), buffer, chunks_.bytes(chunk), 0);
+    const ssize_t count = recv(c.fd(), buffer, most_received(c, chunk), 0);
     FAULT_POINT(recv_done_not_published);
     if (count > 0) {
         journal_.publish_received(static_cast<uint32_t>(count));
@@ -102,6 +102,13 @@ void Connections::on_readable(Connection c) {
     journal_.publish_idle();
     if (count == 0) return on_end_of_input(c);
     if (errno != EAGAIN && errno != EINTR && !is_local_fault(errno)) on_error(c, errno);
+}
+
+// Over a budget no more than what a small chunk keeps, whatever comes of it.
+uint32_t Connections::most_received(Connection c, slot::ChunkId chunk) const {
+    if (!chunks_.is_over_budget()) [[likely]]
+        return chunks_.bytes(chunk);
+    return rules_of(c)->handler->most_received(c);
 }
 
 // Step by step, each a commit of its own; a successor goes on with what is not handled. What steps append to

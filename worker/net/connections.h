@@ -156,6 +156,7 @@ public:
 
 private:
     void on_readable(Connection c);
+    uint32_t most_received(Connection c, slot::ChunkId chunk) const;
     void on_end_of_input(Connection c);
     void on_error(Connection c, int error = 0);  // 0: SO_ERROR tells
     void on_dial_event(Connection c);

@@ -36,6 +36,7 @@ bool Connections::have_receive_chunk() {
     if (chunk == 0) {
         const ChunkId taken = chunks_.take_large();
         if (taken == 0) return false;
+        chunks_.leave_out(taken);
         *static_cast<volatile uint64_t*>(&chunk) = taken;
     }
     return chunks_.ready();

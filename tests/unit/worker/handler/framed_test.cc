@@ -118,8 +118,8 @@ struct FramedFixture : SlotFixture {
         return memory.scoreboard().listeners[0].closed[static_cast<size_t>(reason)];
     }
     void check_no_chunk_is_left() {
-        // The one that is received into stays.
-        BOOST_TEST(worker->connections.chunks().used_bytes() <= slot::kLargeChunkBytes);
+        // The one that is received into stays, and is not counted.
+        BOOST_TEST(worker->connections.chunks().used_bytes() == 0u);
     }
 
     conf::Listener config;
@@ -151,6 +151,30 @@ struct RateFixture : FramedFixture {
 
 struct LineRateFixture : FramedFixture {
     LineRateFixture() : FramedFixture(RateFixture::listener("line")) {}
+};
+
+struct LongFixture : FramedFixture {
+    explicit LongFixture(const conf::Framing& framing) : FramedFixture(listener(framing)) {}
+    static conf::Listener listener(const conf::Framing& framing) {
+        conf::Listener one = tcpd_listener();
+        one.framing = framing;
+        one.framing.max_frame_bytes = 1 << 20;
+        return one;
+    }
+    // In as many turns as the sockets need.
+    std::string echo(const Ends& e, const std::string& bytes, size_t wanted) {
+        write_all(e.client.get(), bytes);
+        std::string text;
+        for (int i = 0; i < 1000 && text.size() < wanted; ++i) {
+            turn();
+            text += read_now(e.client.get());
+        }
+        return text;
+    }
+};
+
+struct LineFixture : LongFixture {
+    LineFixture() : LongFixture(*conf::find_built_in_framing("line")) {}
 };
 
 }  // namespace
@@ -357,18 +381,102 @@ BOOST_FIXTURE_TEST_CASE(a_framing_without_errors_holds_its_client_back, LineRate
 }
 
 BOOST_FIXTURE_TEST_CASE(over_its_budget_a_worker_begins_nothing_and_goes_on_with_the_rest, FramedFixture) {
-    const Ends idle = client(), half = client(), fresh = client();
+    const Ends idle = client(), half = client(), fresh = client(), holder = client();
     const std::string message = frame(1, std::string(3000, 'x'));
-    asks(half, message.substr(0, 2000), "");
-    worker->connections.chunks().set_budgets(slot::kSmallChunkBytes, 0);
+    for (const Ends* one : {&half, &holder}) asks(*one, message.substr(0, 2000), "");
+    worker->connections.chunks().set_budgets(1, 0);
     const std::string no = error(FrameError::unavailable, "no memory for a message that comes in parts");
     asks(fresh, message.substr(0, 2000), no);
     asks(fresh, message.substr(2000) + frame(2), frame(2));
     asks(half, message.substr(2000), message);
     asks(idle, frame(3), frame(3));
-    asks(fresh, message.substr(0, 5), no);
-    pass(2s);
-    BOOST_TEST(closed(slot::CloseReason::shed) == 1u);
+    // A header is waited for.
+    asks(fresh, message.substr(0, 5), "");
+    asks(fresh, message.substr(5, 100), no);
+    asks(fresh, message.substr(105) + frame(4), frame(4));
+    // What was begun, but needs a larger chunk by now.
+    const std::string longer = frame(1, std::string(9000, 'y'));
+    worker->connections.chunks().set_budgets(0, 0);
+    asks(half, longer.substr(0, 4000), "");
+    worker->connections.chunks().set_budgets(1, 0);
+    asks(half, longer.substr(4000, 1000), no);
+    asks(half, longer.substr(5000) + frame(5), frame(5));
+    BOOST_TEST(closed(slot::CloseReason::shed) == 0u);
+}
+
+// Such a framing can't say that there is no memory.
+BOOST_FIXTURE_TEST_CASE(over_its_budget_a_worker_does_not_read_on_where_it_can_not_refuse, LineFixture) {
+    const Ends e = client(), holder = client();
+    asks(holder, std::string(3000, 'h'), "");
+    worker->connections.chunks().set_budgets(1, 0);
+    BOOST_TEST(ask(e, "whole\npart") == "whole\n");
+    BOOST_TEST(ask(e, " of a line\n") == "");
+    pass(1s);
+    BOOST_TEST(read_now(e.client.get()) == "");
+    succeed();
+    worker->connections.chunks().set_budgets(1, 0);
+    pass(1s);
+    BOOST_TEST(read_now(e.client.get()) == "");
+    worker->connections.chunks().set_budgets(0, 0);
+    pass(1s);
+    BOOST_TEST(read_now(e.client.get()) == "part of a line\n");
+    BOOST_TEST(ask(holder, "\n") == std::string(3000, 'h') + "\n");
+    check_no_chunk_is_left();
+}
+
+BOOST_FIXTURE_TEST_CASE(over_its_budget_a_worker_keeps_little_for_each_client, LineFixture) {
+    std::vector<Ends> all;
+    for (int i = 0; i < 20; ++i) all.push_back(client());
+    for (const Ends& e : all) BOOST_TEST(ask(e, std::string(100, 'x')) == "");
+    worker->connections.chunks().set_budgets(1, 0);
+    for (const Ends& e : all) BOOST_TEST(ask(e, std::string(50'000, 'x')) == "");
+    BOOST_TEST(worker->connections.chunks().used_bytes() <= all.size() * slot::kSmallChunkBytes);
+    worker->connections.chunks().set_budgets(0, 0);
+    pass(1s);
+    for (const Ends& e : all) BOOST_TEST((echo(e, "\n", 50'101) == std::string(50'100, 'x') + "\n"));
+    check_no_chunk_is_left();
+}
+
+// One that is gathered and becomes whole with a read after which it is longer than a chunk.
+BOOST_AUTO_TEST_CASE(a_frame_that_outgrows_its_chunk_with_its_last_read) {
+    conf::Framing counted;
+    counted.kind = conf::FramingKind::length;
+    counted.length_bytes = 4;
+    conf::Framing ended;
+    ended.kind = conf::FramingKind::delimiter;
+    ended.delimiter = "$";
+    const auto text_of = [](const conf::Framing& framing, size_t payload, char c) -> std::string {
+        const std::string text(payload, c);
+        if (framing.kind == conf::FramingKind::tcpd) return frame(1, text);
+        if (framing.kind == conf::FramingKind::line) return text + "\n";
+        if (framing.kind == conf::FramingKind::delimiter) return text + "$";
+        std::string all;
+        for (int shift : {24, 16, 8, 0}) all += static_cast<char>(payload >> shift);
+        return all + text;
+    };
+    for (const conf::Framing& framing :
+         {*conf::find_built_in_framing("tcpd"), *conf::find_built_in_framing("line"), counted, ended}) {
+        for (const size_t first : {size_t{1}, size_t{3}, size_t{10}, size_t{5000}, size_t{65'535}}) {
+            for (const size_t payload : {size_t{65'524}, size_t{65'526}, size_t{65'532}, size_t{65'535},
+                                         size_t{65'536}, size_t{65'540}, first + 65'000}) {
+                LongFixture it(framing);
+                const auto before = it.client(), one = it.client(), behind = it.client();
+                const std::string other = text_of(framing, 60'000, 'o'), all = text_of(framing, payload, 'x');
+                BOOST_TEST(it.ask(before, other.substr(0, 50'000)) == "");
+                const size_t early = std::min(first, all.size() - 1);
+                BOOST_TEST_CONTEXT(static_cast<int>(framing.kind) << ": " << early << " of " << all.size()) {
+                    std::string echoed = it.ask(one, all.substr(0, early));
+                    BOOST_TEST(it.ask(behind, other.substr(0, 50'000)) == "");
+                    // The chunk that is free now, and taken next, lies before that of another client.
+                    BOOST_TEST((it.echo(before, other.substr(50'000), other.size()) == other));
+                    echoed += it.echo(one, all.substr(early), all.size() - echoed.size());
+                    BOOST_TEST((echoed == all));
+                    BOOST_TEST((it.echo(behind, other.substr(50'000), other.size()) == other));
+                    it.check_no_chunk_is_left();
+                }
+            }
+        }
+    }
 }
 
 BOOST_FIXTURE_TEST_CASE(a_drain_says_goodbye_over_its_first_half_and_ends_with_the_grace, FramedFixture) {
