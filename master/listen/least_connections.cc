@@ -67,6 +67,12 @@ public:
         add(BPF_ALU64 | operation | BPF_K, to, 0, 0, value);
     }
     void load(Register to, Register from, int offset) { add(BPF_LDX | BPF_MEM | BPF_W, to, from, offset, 0); }
+    void load_byte(Register to, Register from, int offset) {
+        add(BPF_LDX | BPF_MEM | BPF_B, to, from, offset, 0);
+    }
+    void load_pointer(Register to, Register from, int offset) {
+        add(BPF_LDX | BPF_MEM | BPF_DW, to, from, offset, 0);
+    }
     void store(Register to, int offset, Register from) {
         add(BPF_STX | BPF_MEM | BPF_W, to, from, offset, 0);
     }
@@ -127,6 +133,20 @@ void load_count(Program& program, Register to, Register slot, Register scratch, 
     program.apply(BPF_ARSH, to, 32);
 }
 
+// Jumps for what opens no connection: a late segment of one that is gone comes to a listening socket, too, and
+// is not to be counted.
+std::array<size_t, 2> unless_opening(Program& program, Register context) {
+    constexpr int kFlagsAt = 13, kSyn = 0x02, kAck = 0x10;  // in a TCP header: RFC 9293, 3.1
+    program.load_pointer(r2, context, offsetof(sk_reuseport_md, data));
+    program.load_pointer(r3, context, offsetof(sk_reuseport_md, data_end));
+    program.move(r4, r2);
+    program.apply(BPF_ADD, r4, kFlagsAt + 1);
+    const size_t is_short = program.jump_if(BPF_JGT, r4, r3);
+    program.load_byte(r4, r2, kFlagsAt);
+    program.apply(BPF_AND, r4, kSyn | kAck);
+    return {is_short, program.jump_if(BPF_JNE, r4, kSyn)};
+}
+
 // r5: slots to choose from; r9, r3: the best so far and its count; r1: the next to look at. Without a choice,
 // and if the socket is gone, the kernel goes by its hash.
 Program make_program(int sockets, int choice, int counts) {
@@ -155,9 +175,11 @@ Program make_program(int sockets, int choice, int counts) {
     p.jump_back(next);
     p.land(all_seen);
     p.land(at_end);
+    const std::array<size_t, 2> not_opening = unless_opening(p, r6);
     index_words(p, r2, r9, r8);
     p.set(r1, 1);
     p.add_atomically(r2, 0, r1);
+    for (const size_t jump : not_opening) p.land(jump);
     p.apply(BPF_AND, r9, slot::kMaxSlots - 1);
     p.store(r10, -4, r9);
     p.move(r1, r6);

@@ -1,6 +1,7 @@
 #include "master/listen/steering.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <boost/test/unit_test.hpp>
@@ -187,6 +188,25 @@ BOOST_AUTO_TEST_CASE(a_count_below_zero_is_the_least, *boost::unit_test::precond
     listeners.counts->steered(3).store(static_cast<uint32_t>(-5));
     BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
     BOOST_TEST((listeners.connect(5) == std::vector<int>{0, 0, 0, 5}));
+}
+
+// Of a connection that the listeners' side never had, or has no more.
+BOOST_AUTO_TEST_CASE(a_stray_segment_counts_for_nobody, *boost::unit_test::precondition(may_use_bpf)) {
+    Counted listeners;
+    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
+    for (int i = 0; i < 10; ++i) {
+        const UniqueFd stray(::socket(AF_INET, SOCK_STREAM, 0));
+        const int on = TCP_REPAIR_ON, off = TCP_REPAIR_OFF;
+        BOOST_REQUIRE(::setsockopt(stray.get(), IPPROTO_TCP, TCP_REPAIR, &on, sizeof on) == 0);
+        BOOST_REQUIRE(::connect(stray.get(), reinterpret_cast<sockaddr*>(&listeners.address),
+                                sizeof listeners.address) == 0);
+        BOOST_REQUIRE(::setsockopt(stray.get(), IPPROTO_TCP, TCP_REPAIR, &off, sizeof off) == 0);
+        char byte;
+        BOOST_TEST(::recv(stray.get(), &byte, 1, 0) == -1);
+        BOOST_TEST(errno == ECONNRESET);
+    }
+    for (uint32_t slot = 0; slot < 4; ++slot) BOOST_TEST(listeners.counts->steered(slot).load() == 0U);
+    BOOST_TEST((listeners.connect(40) == std::vector<int>{10, 10, 10, 10}));
 }
 
 BOOST_AUTO_TEST_CASE(the_choice_changes_without_another_program,
