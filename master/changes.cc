@@ -47,10 +47,13 @@ Result<void> MasterProcess::reload() {
     log::info("reloading {}", options_.config_path);
     auto change = read_change(program_.get(), slot::Cause::reload);
     if (!change) return std::move(change.error());
-    if (crew_->is_resting()) {
+    const bool rests = crew_->is_resting();
+    if (rests) {
         if (auto awake = crew_->wake(); !awake) return awake;
     }
-    return crew_->roll_out(std::move(*change));
+    auto begun = crew_->roll_out(std::move(*change));
+    if (!begun && rests) crew_->rest();
+    return begun;
 }
 
 Result<void> MasterProcess::upgrade() {

@@ -180,6 +180,13 @@ uint32_t Supervisor::add_slot(uint64_t now) {
     return number;
 }
 
+uint32_t Supervisor::spare_slots() const {
+    const auto used = std::count_if(slots_.begin(), slots_.end(), [](const SupervisedSlot& slot) {
+        return slot.state != SlotState::ended;
+    });
+    return slot::kMaxSlots - std::min(static_cast<uint32_t>(used), slot::kMaxSlots);
+}
+
 void Supervisor::dismiss(uint32_t number, uint64_t end_ns, uint64_t now) {
     SupervisedSlot& slot = slots_[number];
     slot.dismissed = true;

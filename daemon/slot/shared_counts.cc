@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "daemon/base/process.h"
@@ -36,7 +37,7 @@ SharedCounts::~SharedCounts() {
 
 uint64_t SharedCounts::total(uint32_t listener, uint32_t slots) const {
     uint64_t sum = 0;
-    for (uint32_t slot = 0; slot < slots; ++slot)
+    for (uint32_t slot = 0; slot < std::min(slots, kMaxSlots); ++slot)
         sum += cells_[listener * kMaxSlots + slot].load(std::memory_order_relaxed);
     return sum;
 }

@@ -6,6 +6,7 @@
 // adopts; the master clears the column of a slot that was lost. Readers add up a row, which may be a moment
 // old. What all slots write is right whoever dies.
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -47,7 +48,7 @@ public:
     }
     uint64_t total_buffer_bytes() {
         uint64_t sum = 0;
-        const uint32_t end = slots().load(std::memory_order_relaxed);
+        const uint32_t end = std::min(slots().load(std::memory_order_relaxed), kMaxSlots);
         for (uint32_t i = 0; i < end; ++i) sum += buffer_bytes(i).load(std::memory_order_relaxed);
         return sum;
     }

@@ -85,7 +85,10 @@ public:
     // size.cc
     unsigned workers() const { return static_cast<unsigned>(supervisor_.wanted_slots().size()); }
     // As many slots as that: new ones serve in a moment, connections of those that are too many may end.
+    // An Error: as many as there could be.
     Result<void> set_workers(unsigned wanted);
+    // Whether they all can be had now.
+    Result<void> find_room_for(unsigned wanted) const;
     // Nothing is accepted any more, until `wake`; the connections that there are may end.
     void rest();
     bool is_resting() const { return supervisor_.is_resting(); }

@@ -236,6 +236,7 @@ bool Crew::has_connections(uint32_t id) {
 }
 
 Result<void> Crew::roll_out(Change change) {
+    if (auto room = find_room_for(change.config.worker_count()); !room) return room;
     auto next = std::make_unique<Generation>();
     next->number = last_generation_ + 1;
     const uint64_t now = monotonic_ns();

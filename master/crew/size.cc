@@ -7,11 +7,24 @@
 
 namespace tcpd::master {
 
+Result<void> Crew::find_room_for(unsigned wanted) const {
+    const uint32_t spare = supervisor_.spare_slots();
+    if (wanted <= workers() + spare) return {};
+    return Error{.code = ErrorCode::exhausted,
+                 .doing = "have " + std::to_string(wanted) + " workers",
+                 .reason = std::to_string(slot::kMaxSlots - spare - workers()) + " of " +
+                           std::to_string(slot::kMaxSlots) + " slots still drain, which leaves room for " +
+                           std::to_string(workers() + spare),
+                 .hint = "try again when some of them have ended; drain.replaced limits how long that takes"};
+}
+
 Result<void> Crew::set_workers(unsigned wanted) {
+    wanted = std::min(wanted, slot::kMaxSlots);
     const uint64_t now = monotonic_ns();
     while (workers() > std::max(wanted, 1U))
         dismiss(supervisor_.wanted_slots().back(), config().drain.replaced);
-    while (workers() < std::min(wanted, slot::kMaxSlots)) {
+    while (workers() < wanted) {
+        if (supervisor_.spare_slots() == 0) return find_room_for(wanted);
         const uint32_t number = supervisor_.add_slot(now);
         if (number >= held_.size()) {
             held_.resize(number + 1);

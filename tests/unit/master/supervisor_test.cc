@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 
+#include "daemon/slot/layout.h"
 #include "tests/unit/master/supervisor_desk.h"
 
 using namespace tcpd;
@@ -373,6 +374,21 @@ BOOST_AUTO_TEST_CASE(with_nobody_in_service_steering_stays_as_it_was) {
     desk.conclude();
     BOOST_TEST(!desk.did(Act::steer));
     BOOST_TEST((desk.supervisor.in_service() == std::vector<uint32_t>{0, 1}));
+}
+
+// Shared memory has a column for each number.
+BOOST_AUTO_TEST_CASE(a_slot_that_drains_keeps_its_number_and_there_are_no_more_than_so_many) {
+    Desk desk(slot::kMaxSlots - 1);
+    desk.serve_all();
+    BOOST_TEST(desk.supervisor.spare_slots() == 1U);
+    BOOST_TEST(desk.supervisor.add_slot(desk.now) == slot::kMaxSlots - 1);
+    BOOST_TEST(desk.supervisor.spare_slots() == 0U);
+    desk.supervisor.dismiss(7, 0, desk.now);
+    BOOST_TEST(desk.supervisor.spare_slots() == 0U);
+    desk.supervisor.on_table_gone(7, desk.now);
+    BOOST_TEST(desk.supervisor.spare_slots() == 1U);
+    BOOST_TEST(desk.supervisor.add_slot(desk.now) == 7U);
+    BOOST_TEST(desk.supervisor.slots() == slot::kMaxSlots);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -35,6 +35,20 @@ BOOST_AUTO_TEST_CASE(the_last_cell_lies_inside) {
     BOOST_TEST(counts->total(slot::kMaxListeners - 1, slot::kMaxSlots) == 1U);
 }
 
+BOOST_AUTO_TEST_CASE(a_sum_stops_at_the_last_column) {
+    auto fd = SharedCounts::create();
+    BOOST_REQUIRE(fd);
+    auto counts = SharedCounts::map(fd->get());
+    BOOST_REQUIRE(counts);
+    counts->open(7, slot::kMaxSlots - 1) = 2;
+    counts->open(8, 0) = 100;
+    counts->buffer_bytes(slot::kMaxSlots - 1) = 3;
+    counts->accept_due(0) = 1'000;
+    counts->slots() = slot::kMaxSlots + 1'000;
+    BOOST_TEST(counts->total(7, slot::kMaxSlots + 1) == 2U);
+    BOOST_TEST(counts->total_buffer_bytes() == 3U);
+}
+
 BOOST_AUTO_TEST_CASE(the_words_of_all_slots_lie_inside_and_apart) {
     auto fd = SharedCounts::create();
     BOOST_REQUIRE(fd);
