@@ -24,10 +24,11 @@ public:
     static Result<SharedCounts> map(int fd);
     static constexpr size_t kBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(uint32_t) + 3 * kPageBytes;
     static constexpr size_t kSteeredOffset = kBytes - 3 * kPageBytes + 64;
+    static constexpr size_t kInServiceOffset = kSteeredOffset + kMaxSlots * sizeof(uint32_t);
     static constexpr size_t kQuarantineOffset = kBytes - 2 * kPageBytes;
     static constexpr size_t kBuffersOffset = kBytes - kPageBytes;
     static constexpr size_t kAcceptsOffset = kBytes - kMaxListeners * sizeof(uint64_t);
-    static_assert(kSteeredOffset + kMaxSlots * sizeof(uint32_t) <= kQuarantineOffset);
+    static_assert(kInServiceOffset + kMaxSlots * sizeof(uint32_t) <= kQuarantineOffset);
     static_assert(kQuarantineOffset + Quarantine::kBytes <= kBuffersOffset);
     static_assert(kBuffersOffset + kMaxSlots * sizeof(uint64_t) <= kAcceptsOffset);
     SharedCounts(SharedCounts&& other) noexcept;
@@ -42,6 +43,11 @@ public:
     // Connections of all listeners that were steered to a slot and have not ended: counted up by whoever
     // steers, before they are accepted, and down by the slot, which puts it right from time to time.
     std::atomic<uint32_t>& steered(uint32_t slot) { return cells_[kSteeredOffset / sizeof(uint32_t) + slot]; }
+    // 1: connections are steered to the slot. Of a queue that all share it takes them, too. Written by the
+    // master.
+    std::atomic<uint32_t>& in_service(uint32_t slot) {
+        return cells_[kInServiceOffset / sizeof(uint32_t) + slot];
+    }
     // Bytes of buffers that a slot has in use; written by the slot, and to 0 by the master when it is lost.
     std::atomic<uint64_t>& buffer_bytes(uint32_t slot) {
         return reinterpret_cast<std::atomic<uint64_t>*>(cells_ + kBuffersOffset / sizeof(uint32_t))[slot];

@@ -397,7 +397,12 @@ void Crew::steer() {
     for (uint32_t i = 0; i < slot_generation_.size(); ++i) {
         if (next_ != 0 && slot_generation_[i] == next_) changed.push_back(i);
     }
-    auto steered = outfit_.listeners->steer(supervisor_.in_service(), changed, loads_);
+    const std::vector<uint32_t>& chosen = supervisor_.in_service();
+    for (uint32_t i = 0; i < supervisor_.slots(); ++i) {
+        const bool is_chosen = std::binary_search(chosen.begin(), chosen.end(), i);
+        counts_.in_service(i).store(is_chosen ? 1 : 0, std::memory_order_relaxed);
+    }
+    auto steered = outfit_.listeners->steer(chosen, changed, loads_);
     if (!steered) log::limited(log::Level::error, "steer", "{}", steered.error().text());
 }
 

@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include <boost/test/unit_test.hpp>
+#include <fstream>
 
 #include "tests/support/blocking_client.h"
 #include "tests/support/exact_peer.h"
@@ -18,6 +19,31 @@ namespace {
 std::string config(const std::string& path, const std::string& more = "") {
     return "workers: 2\nlisteners: {echo: {listen: 'unix:" + path + "', handler: echo" + more + "}}\n";
 }
+
+std::string many_workers(unsigned workers, const std::string& path = "$DIR/echo.sock") {
+    return "workers: " + std::to_string(workers) + "\nlisteners: {echo: {listen: 'unix:" + path +
+           "', handler: echo}}\n";
+}
+
+// What each slot took since.
+class Spread {
+public:
+    Spread(const TestDaemon& daemon, unsigned slots) : daemon_(daemon) {
+        for (unsigned slot = 0; slot < slots; ++slot) before_.push_back(daemon.descriptors(slot));
+    }
+    void check_share(size_t fair) const {
+        for (unsigned slot = 0; slot < before_.size(); ++slot) {
+            const size_t taken = daemon_.descriptors(slot) - before_[slot];
+            BOOST_TEST_MESSAGE("slot " << slot << " took " << taken);
+            BOOST_CHECK_GE(taken, fair / 2);
+            BOOST_CHECK_LE(taken, fair + fair / 2);
+        }
+    }
+
+private:
+    const TestDaemon& daemon_;
+    std::vector<size_t> before_;
+};
 
 void leave_stale(const std::string& path) {
     const Result<Address> address = Address::parse("unix:" + path, false);
@@ -72,6 +98,29 @@ BOOST_AUTO_TEST_CASE(both_slots_get_some) {
     const size_t taken[] = {daemon.descriptors(0) - before[0], daemon.descriptors(1) - before[1]};
     BOOST_TEST_MESSAGE("spread " << taken[0] << " to " << taken[1]);
     BOOST_CHECK_GE(std::min(taken[0], taken[1]), 40U);
+    peer.wind_down();
+    peer.finish();
+    check_all_finished(peer.results());
+}
+
+// The dismissed keep what they have, and hold up nobody.
+BOOST_AUTO_TEST_CASE(a_crowd_is_served_and_spread_over_many_and_over_fewer) {
+    TestDaemon daemon(many_workers(4));
+    daemon.wait_complete(4);
+    const Plan plan{.up_bytes = 100, .window = 100, .holds = true};
+    ExactPeer peer;
+    Spread first(daemon, 4);
+    peer.open(daemon.address("echo"), plan, 2000);
+    peer.run_until("their echoes", [&] { return peer.received() == 2000 * 100; });
+    first.check_share(2000 / 4);
+    std::ofstream(daemon.config_path()) << "pid_file: " << (daemon.directory() / "tcpd.pid") << "\n"
+                                        << many_workers(2, daemon.directory() / "echo.sock");
+    const Output reloaded = daemon.verb("reload");
+    BOOST_REQUIRE_MESSAGE(reloaded.exit == 0, reloaded.err);
+    Spread second(daemon, 2);
+    peer.open(daemon.address("echo"), plan, 1000);
+    peer.run_until("theirs", [&] { return peer.received() == 3000 * 100; });
+    second.check_share(1000 / 2);
     peer.wind_down();
     peer.finish();
     check_all_finished(peer.results());

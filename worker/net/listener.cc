@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,7 +28,8 @@ namespace {
 
 constexpr int kMostOfABatch = 64;
 constexpr double kPauseSeconds = 0.2;
-constexpr double kShareTickSeconds = 0.05;
+constexpr double kOthersFirstSeconds = 0.001;
+constexpr uint64_t kShareSlack = 16;
 
 bool is_passing(int error) {
     switch (error) {
@@ -91,17 +93,40 @@ void Listener::pause(double seconds) {
     pause_.start_once(seconds);
 }
 
-void Listener::on_pause_over() { start(); }
+// Whoever still waits was left by the others: they may be busy, or not there any more. The more often in a
+// row, the more is taken at once, so that a slot which is alone with a queue is as fast as any.
+void Listener::on_pause_over() {
+    start();
+    if (!place_.is_shared) return;
+    turns_ = has_queue() ? next_turns_ : 0;
+    next_turns_ = turns_ == 0 ? 1 : std::min(2 * next_turns_, kMostOfABatch);
+}
+
+bool Listener::has_queue() const {
+    pollfd queue{place_.fd, POLLIN, 0};
+    return ::poll(&queue, 1, 0) == 1;
+}
+
+bool Listener::lets_others_go_first() {
+    if (!has_more_than_its_share()) {
+        turns_ = 0;
+        next_turns_ = 1;
+        return false;
+    }
+    if (turns_ > 0) {
+        --turns_;
+        return false;
+    }
+    pause(kOthersFirstSeconds);
+    return true;
+}
 
 void Listener::on_acceptable() {
     if (!started_) return;
     for (int i = 0; i < kMostOfABatch; ++i) {
+        if (place_.is_shared && lets_others_go_first()) break;
         const Step step = accept_one();
         if (step == Step::empty || step == Step::paused) break;
-        if (place_.is_shared && has_more_than_its_share()) {
-            pause(kShareTickSeconds);
-            break;
-        }
     }
     connections_.journal().publish_idle();
 }
@@ -234,12 +259,22 @@ uint64_t Listener::key_of(const Address& peer) const {
 }
 
 uint32_t Listener::slots() const {
-    return std::max(place_.slots, counts_.slots().load(std::memory_order_relaxed));
+    const uint32_t in_use = std::max(place_.slots, counts_.slots().load(std::memory_order_relaxed));
+    return std::min(in_use, slot::kMaxSlots);
 }
 
+// Compared with those that accept now: what others still hold, or will never have, is no measure.
 bool Listener::has_more_than_its_share() {
     const uint64_t own = counts_.open(rules_.id, place_.slot).load(std::memory_order_relaxed);
-    return own * slots() > counts_.total(rules_.id, slots()) + slots();
+    if (own <= kShareSlack) return false;
+    uint64_t sum = own, sharers = 1;
+    for (uint32_t other = 0; other < slots(); ++other) {
+        if (other == place_.slot || counts_.in_service(other).load(std::memory_order_relaxed) == 0) continue;
+        sum += counts_.open(rules_.id, other).load(std::memory_order_relaxed);
+        ++sharers;
+    }
+    const uint64_t share = sum / sharers;
+    return own > share + std::max(kShareSlack, share / 8);
 }
 
 Listener::Step Listener::on_accept_error(int error) {

@@ -62,10 +62,12 @@ private:
     bool is_over_limit_of_address(uint64_t key);
     uint64_t key_of(const Address& peer) const;  // as that of its record
     bool has_more_than_its_share();
+    bool lets_others_go_first();
     bool is_steered() const { return !place_.is_unix && !place_.is_shared; }
     uint32_t slots() const;  // in use by now
     void pause(double seconds);
     void on_pause_over();
+    bool has_queue() const;
 
     Connections& connections_;
     slot::SharedCounts& counts_;
@@ -73,6 +75,8 @@ private:
     ListenerPlace place_;
     bool started_ = false;
     bool closed_ = false;
+    // Connections that it takes although it has more than its share: in course, and after the next wait.
+    int turns_ = 0, next_turns_ = 1;
     TimerWatcher<Listener, &Listener::on_pause_over> pause_;
 };
 

@@ -56,10 +56,14 @@ BOOST_AUTO_TEST_CASE(the_words_of_all_slots_lie_inside_and_apart) {
     BOOST_REQUIRE(counts);
     counts->slots() = 1;
     for (uint32_t slot = 0; slot < slot::kMaxSlots; ++slot) counts->steered(slot) = 1'000 + slot;
+    for (uint32_t slot = 0; slot < slot::kMaxSlots; ++slot) counts->in_service(slot) = 5'000 + slot;
     for (uint32_t id = 0; id < slot::kMaxListeners; ++id) counts->accept_due(id) = ~uint64_t{id};
     BOOST_TEST(counts->slots().load() == 1U);
     for (uint32_t slot = 0; slot < slot::kMaxSlots; ++slot)
         BOOST_TEST(counts->steered(slot).load() == 1'000 + slot);
+    for (uint32_t slot = 0; slot < slot::kMaxSlots; ++slot)
+        BOOST_TEST(counts->in_service(slot).load() == 5'000 + slot);
+    BOOST_TEST(!counts->quarantine().is_used());
     for (uint32_t id = 0; id < slot::kMaxListeners; ++id)
         BOOST_TEST(counts->accept_due(id).load() == ~uint64_t{id});
     for (uint32_t id = 0; id < slot::kMaxListeners; ++id)

@@ -56,6 +56,21 @@ struct ListenerFixture : SlotFixture {
         listener->on_acceptable();
         return client;
     }
+    std::vector<UniqueFd> connect_many(int count) {
+        std::vector<UniqueFd> clients;
+        for (int i = 0; i < count; ++i) clients.push_back(connect());
+        return clients;
+    }
+    // A socket that slots 0 and 1 share, both in service.
+    void share() {
+        counts.in_service(0) = counts.in_service(1) = 1;
+        listen(true);
+    }
+    // Until it listens again, and what it does then.
+    void wait_out_pause() {
+        ev_run(loop.loop, EVRUN_ONCE);
+        listener->on_acceptable();
+    }
     uint64_t refused(slot::RefuseReason reason) const {
         return worker->rules[0].counters->refused[static_cast<size_t>(reason)];
     }
@@ -122,6 +137,51 @@ BOOST_AUTO_TEST_CASE(where_nobody_steers_the_count_is_right_all_the_same) {
     BOOST_TEST(steered() == 1);
     worker->connections.end(newest(), slot::CloseReason::idle);
     BOOST_TEST(steered() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(who_has_more_than_its_share_lets_the_others_go_first) {
+    share();
+    counts.open(0, 1) = 40;
+    const auto clients = connect_many(80);
+    BOOST_TEST(open() == 73U);  // 17 more than half of both
+    counts.open(0, 1) = 80;
+    wait_out_pause();
+    BOOST_TEST(open() == 80U);
+}
+
+BOOST_AUTO_TEST_CASE(a_small_difference_is_no_matter) {
+    share();
+    const auto clients = connect_many(33);
+    BOOST_TEST(open() == 33U);
+}
+
+BOOST_AUTO_TEST_CASE(whom_the_others_took_is_not_waited_for) {
+    share();
+    const auto clients = connect_many(34);
+    BOOST_TEST(open() == 33U);
+    const UniqueFd taken(accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    BOOST_REQUIRE(taken);
+    wait_out_pause();
+    BOOST_TEST(open() == 33U);
+}
+
+BOOST_AUTO_TEST_CASE(whom_the_others_leave_is_taken_and_more_each_time) {
+    share();
+    const auto clients = connect_many(33 + 20);
+    BOOST_TEST(open() == 33U);
+    for (const uint64_t taken : {1U, 3U, 7U, 15U, 20U}) {
+        wait_out_pause();
+        BOOST_TEST(open() == 33U + taken);
+    }
+}
+
+// Of slots that have ended, drain or wait there may be many.
+BOOST_AUTO_TEST_CASE(who_accepts_nothing_is_no_measure) {
+    share();
+    counts.slots() = 200;
+    counts.in_service(1) = 0;
+    const auto clients = connect_many(100);
+    BOOST_TEST(open() == 100U);
 }
 
 BOOST_AUTO_TEST_CASE(the_rate_of_accepting_holds_over_all_slots) {
