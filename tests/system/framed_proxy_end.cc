@@ -65,6 +65,33 @@ BOOST_AUTO_TEST_CASE(replies_in_flight_come_before_the_end) {
     }
 }
 
+// It waits for the end of the request that is passed on, which is the end of the upstream's input as well.
+BOOST_AUTO_TEST_CASE(a_pong_for_the_upstream_behind_the_last_request) {
+    const std::string request = frame_bytes(kType, payload_of(200'000));
+    for (const bool is_goodbye : {false, true}) {
+        for (const bool changes_hands : {false, true}) {
+            Proxied it;
+            it.client.send(request.substr(0, 100'000));
+            BOOST_CHECK(it.server.receive(100'000) == request.substr(0, 100'000));
+            it.server.send_frame(ControlType::ping, "still?");
+            it.settle();
+            if (changes_hands) it.daemon.change_hands();
+            it.client.send(request.substr(100'000) + (is_goodbye ? frame_bytes(ControlType::close) : ""));
+            if (!is_goodbye) it.client.end_output();
+            BOOST_CHECK(it.server.receive(request.size() - 100'000) == request.substr(100'000));
+            BOOST_CHECK_EQUAL(it.server.receive_frame(), pong("still?"));
+            it.server.expect_end();
+            it.server.send_frame(kType, "reply");
+            it.server.close();
+            BOOST_CHECK_EQUAL(it.client.receive_frame(), (Frame{kType, "reply"}));
+            it.client.expect_end();
+            it.client.close();
+            it.wait_closed(is_goodbye ? "goodbye" : "finished");
+            it.daemon.check_nothing_lost();
+        }
+    }
+}
+
 BOOST_AUTO_TEST_CASE(an_upstream_that_stays_after_the_last_reply) {
     Proxied it(", timeouts: {half_close: 300ms}");
     Ends second = it.another();

@@ -116,6 +116,10 @@ Step Framed::on_bytes(Connection from, Bytes received, slot::Journal::Redo& chan
              {connections_.memory().base() + received.at, received.count},
              changes};
     in.session.forget_pings();
+    if (is_tcpd_ && !in.session.is_inside_frame()) {
+        if (const Connection to = sink_of(from); to && has_put_off(to)) [[unlikely]]
+            return say_what_was_put_off(in, to);
+    }
     if (from.is_dialled() && !owed_of(from).is_empty()) [[unlikely]]
         return take_with_errors(in);
     if (received.count == 0) [[unlikely]]
@@ -217,9 +221,7 @@ Step Framed::take_frames(Input& in) {
     }
     const bool is_held_back = verdict.what != What::relay && count(in, frames, rate_ns);
     if (verdict.what == What::drop) return {.consumed = end, .is_timed = is_held_back};
-    Step step{.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = is_held_back};
-    if (step.to) say_what_was_put_off(in, step);
-    return step;
+    return {.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = is_held_back};
 }
 
 // Further bytes of the frame in hand.
@@ -250,7 +252,9 @@ Step Framed::go_on(Input& in) {
         end_streamed(in);
     }
     if (word.has(slot::kDropping)) return {.consumed = taken};
-    return {.consumed = taken, .to = sink_of(in.from), .run = {in.bytes.at, taken}};
+    Step step{.consumed = taken, .to = sink_of(in.from), .run = {in.bytes.at, taken}};
+    step.asks_again = next == FrameStep::whole && step.to && has_put_off(step.to);
+    return step;
 }
 
 void Framed::end_streamed(Input& in) {
@@ -279,13 +283,13 @@ Step Framed::keep_on(Input& in, const FrameProgress& frame, uint32_t count) {
     return begin_dropping(in, frame, step);
 }
 
-// Between two frames, if not before the first.
-void Framed::say_what_was_put_off(Input& in, Step& step) {
-    slot::SessionRecord& reader = session_of(step.to).record();
-    if (reader.later == 0 || session_of(step.to).word().has(slot::kLastWord)) return;
-    if (step.addition != nullptr && step.addition->chunk != 0) return;
+// Behind the frame that was passed on, before anything else: the next one, or the end, may come at once.
+Step Framed::say_what_was_put_off(Input& in, Connection to) {
+    slot::SessionRecord& reader = session_of(to).record();
+    Step step{.to = to, .asks_again = true};
     add_to(step).chunk = static_cast<slot::ChunkId>(reader.later);
     in.changes.set(&reader.later, 0);
+    return step;
 }
 
 Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count) {
@@ -295,7 +299,6 @@ Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count
         add_to(step).chunk = chunk;
         in.session.set_chunk(in.changes, 0);
     }
-    if (step.to) say_what_was_put_off(in, step);
     slot::SessionWord word = in.session.word();
     word.flags |= slot::kPassingOn;
     in.session.set_word(in.changes, word);

@@ -86,7 +86,7 @@ private:
     Step go_on(Input& in);
     Step keep_on(Input& in, const FrameProgress& frame, uint32_t count);
     Step gather(Input& in, const FrameProgress& frame, uint32_t count);
-    void say_what_was_put_off(Input& in, Step& step);
+    Step say_what_was_put_off(Input& in, Connection to);
     Step begin_passing(Input& in, const FrameProgress& frame, uint32_t count);
     Step begin_dropping(Input& in, const FrameProgress& frame, Step step);
     Step end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, uint32_t beyond, Step step);
@@ -117,6 +117,11 @@ private:
     bool is_reply_open(Connection client) const;
     Step reply(Input& in, std::string_view bytes, Step step);
     bool put_off(slot::Journal::Redo& changes, Session session, std::string_view bytes);
+    // Something waits for the end of the frame that is passed on to it, and for nothing else.
+    bool has_put_off(Connection to) const {
+        return session_of(to).record().later != 0 && !session_of(to).word().has(slot::kLastWord) &&
+               !to.has(slot::kEndOut);
+    }
     bool end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
                            slot::CloseReason why);
     bool say_all_errors(Connection client);
@@ -138,10 +143,6 @@ private:
     void end_late(Connection c, FrameError code, std::string_view reason, slot::CloseReason why);
     void say_goodbye(Connection c, Session session, const Goodbye& goodbye);
     void send_ping(Connection c, Session session);
-    bool has_put_off(Connection client) const {
-        return session_of(client).record().later != 0 && !session_of(client).word().has(slot::kLastWord);
-    }
-    void send_put_off(Connection client);
 
     Connections& connections_;
     Framing framing_, reply_framing_;

@@ -46,17 +46,11 @@ Step Framed::refuse(Input& in, Refusal refusal, Step step) {
 
 Step Framed::reply(Input& in, std::string_view bytes, Step step) {
     if (in.from.has(slot::kEndOut)) return step;  // its upstream ended first
-    slot::SessionRecord& record = in.session.record();
     if (!is_reply_open(in.from)) {
         step.to = in.from;
         add_to(step).reply = bytes;
-        if (record.later == 0) return step;
-        add_to(step).chunk = static_cast<slot::ChunkId>(record.later);
-        in.changes.set(&record.later, 0);
     } else if (!put_off(in.changes, in.session, bytes)) {
         connections_.begin_closing(in.changes, in.from, CloseReason::shed);
-    } else {
-        step.is_timed = true;
     }
     return step;
 }

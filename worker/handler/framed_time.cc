@@ -60,7 +60,6 @@ int32_t Framed::ticks_left(Connection c) const {
     const Tick now = connections_.now();
     int32_t left = kNoDeadline;
     if (frame_ != 0 && session.is_inside_frame() && is_heard(c)) left = until(c->input_tick + frame_, now);
-    if (has_put_off(c)) left = std::min(left, is_reply_open(c) ? static_cast<int32_t>(kAgainTicks) : 0);
     if (c.is_dialled()) return left;
     if (c.has(slot::kThrottled)) left = std::min(left, static_cast<int32_t>(held_back_ticks(c)));
     if (!session.is_active() && auth_ != 0) {
@@ -88,7 +87,6 @@ void Framed::on_due(Connection c) {
     if (stalls(c, session)) {
         return end_late(c, FrameError::malformed, "the frame stalled", CloseReason::stalled);
     }
-    if (has_put_off(c) && !is_reply_open(c)) return send_put_off(c);
     if (c.is_dialled()) return;
     if (c.has(slot::kThrottled) && held_back_ticks(c) == 0) {
         c->input_tick = now;
@@ -149,13 +147,6 @@ void Framed::say_goodbye(Connection c, Session session, const Goodbye& goodbye) 
     // Where replies follow each other without a pause, its place comes only between two of them.
     if (!put_off(changes, session, goaway)) return connections_.end(c, CloseReason::shed, true);
     changes.commit();
-}
-
-void Framed::send_put_off(Connection client) {
-    slot::Journal::Redo changes(connections_.journal());
-    slot::SessionRecord& record = session_of(client).record();
-    changes.set(&record.later, 0);
-    connections_.say(changes, client, {}, static_cast<slot::ChunkId>(record.later));
 }
 
 void Framed::send_ping(Connection c, Session session) {
