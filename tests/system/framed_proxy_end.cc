@@ -92,6 +92,64 @@ BOOST_AUTO_TEST_CASE(a_pong_for_the_upstream_behind_the_last_request) {
     }
 }
 
+// More than are kept until the end of a reply.
+struct ManyPings : Proxied {
+    const std::string reply = frame_bytes(kType, payload_of(300'000));
+    ManyPings() : Proxied("", {}, "drain: {stop: 1m, spread: false}\n") {
+        client.send_frame(kType, "request");
+        BOOST_CHECK_EQUAL(server.receive_frame(), (Frame{kType, "request"}));
+        server.send(reply.substr(0, 100'000));
+        BOOST_CHECK(client.receive(100'000) == reply.substr(0, 100'000));
+        for (unsigned i = 0; i < 500; ++i) client.send_frame(ControlType::ping, text(i));
+        settle();
+    }
+    static std::string text(unsigned i) { return std::to_string(1000 + i) + std::string(60, 'p'); }
+    void drain() {
+        daemon.send(SIGTERM);
+        bystander.expect_goaway();
+        settle();
+    }
+    void send_rest() { server.send(reply.substr(100'000)); }
+    // What comes behind the rest of the reply and the PONGs that were kept.
+    Frame receive_what_follows() {
+        BOOST_CHECK(client.receive(reply.size() - 100'000) == reply.substr(100'000));
+        unsigned answered = 0;
+        for (;;) {
+            const Frame frame = client.receive_frame();
+            if (frame == pong(text(answered))) {
+                ++answered;
+                continue;
+            }
+            BOOST_CHECK_GT(answered, 40U);
+            BOOST_CHECK_LT(answered, 500U);
+            return frame;
+        }
+    }
+};
+
+BOOST_AUTO_TEST_CASE(many_pings_while_a_reply_is_passed_on) {
+    ManyPings it;
+    it.drain();
+    it.send_rest();
+    BOOST_CHECK(it.receive_what_follows().is(ControlType::goaway));
+    it.client.send_frame(ControlType::ping, "one more");
+    BOOST_CHECK_EQUAL(it.client.receive_frame(), pong("one more"));
+    for (auto* end : {&it.client, &it.server, &it.bystander, &it.server_of_bystander}) end->close();
+    BOOST_CHECK_EQUAL(it.daemon.wait_exit(), 0);
+}
+
+BOOST_AUTO_TEST_CASE(an_error_behind_a_reply_and_many_pongs) {
+    ManyPings it;
+    it.client.send("GET / HTTP/1.1\r\n\r\n");
+    it.settle();
+    it.send_rest();
+    it.server.close();
+    BOOST_CHECK(it.receive_what_follows().is(ControlType::error));
+    it.client.expect_end();
+    it.client.close();
+    it.wait_closed("malformed");
+}
+
 BOOST_AUTO_TEST_CASE(an_upstream_that_stays_after_the_last_reply) {
     Proxied it(", timeouts: {half_close: 300ms}");
     Ends second = it.another();

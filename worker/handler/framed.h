@@ -116,7 +116,9 @@ private:
     Step shed(Input& in, Step step);
     bool is_reply_open(Connection client) const;
     Step reply(Input& in, std::string_view bytes, Step step);
-    bool put_off(slot::Journal::Redo& changes, Session session, std::string_view bytes);
+    // The rarer one has the more room: PONGs, however many, leave enough for what comes once.
+    enum class Rank : uint8_t { error, goaway, pong };
+    bool put_off(slot::Journal::Redo& changes, Session session, Rank rank, std::string_view bytes);
     // Something waits for the end of the frame that is passed on to it, and for nothing else.
     bool has_put_off(Connection to) const {
         return session_of(to).record().later != 0 && !session_of(to).word().has(slot::kLastWord) &&

@@ -49,21 +49,23 @@ Step Framed::reply(Input& in, std::string_view bytes, Step step) {
     if (!is_reply_open(in.from)) {
         step.to = in.from;
         add_to(step).reply = bytes;
-    } else if (!put_off(in.changes, in.session, bytes)) {
-        connections_.begin_closing(in.changes, in.from, CloseReason::shed);
+    } else {
+        // Where there are too many, those before it say as much: nobody is cut off for PINGs.
+        (void)put_off(in.changes, in.session, Rank::pong, bytes);
     }
     return step;
 }
 
 // False: too many, or there is no memory.
-bool Framed::put_off(slot::Journal::Redo& changes, Session session, std::string_view bytes) {
+bool Framed::put_off(slot::Journal::Redo& changes, Session session, Rank rank, std::string_view bytes) {
     slot::ChunkPool& chunks = connections_.chunks();
     slot::SessionRecord& record = session.record();
     auto chunk = static_cast<slot::ChunkId>(record.later);
     if (chunk == 0) chunk = chunks.take_small();
     if (chunk == 0) return false;
     const uint64_t end = chunks.link(chunk).range;
-    if (chunks.bytes(chunk) - end < bytes.size()) return false;
+    const uint64_t left_free = static_cast<uint64_t>(rank) * kMostControlFrameBytes;
+    if (chunks.bytes(chunk) - end < bytes.size() + left_free) return false;
     std::memcpy(chunks.data(chunk) + end, bytes.data(), bytes.size());
     changes.set(&chunks.link(chunk).range, end + bytes.size());
     changes.set(&record.later, chunk);
@@ -87,7 +89,7 @@ Step Framed::end_with(Input& in, FrameError code, std::string_view reason, Close
 bool Framed::end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
                                CloseReason why) {
     const Session session = session_of(client);
-    if (!error.empty() && !put_off(changes, session, error)) return false;
+    if (!error.empty() && !put_off(changes, session, Rank::error, error)) return false;
     slot::SessionWord word = session.word();
     word.flags |= slot::kLastWord;
     session.set_word(changes, word);

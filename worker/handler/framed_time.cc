@@ -145,7 +145,7 @@ void Framed::say_goodbye(Connection c, Session session, const Goodbye& goodbye) 
     const std::string_view goaway = reply_.goaway(grace_ms, "this server drains: finish, then reconnect");
     if (!is_reply_open(c)) return connections_.say(changes, c, goaway);
     // Where replies follow each other without a pause, its place comes only between two of them.
-    if (!put_off(changes, session, goaway)) return connections_.end(c, CloseReason::shed, true);
+    (void)put_off(changes, session, Rank::goaway, goaway);
     changes.commit();
 }
 

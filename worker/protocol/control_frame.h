@@ -33,6 +33,7 @@ enum class FrameError : uint16_t {
 
 inline constexpr size_t kMostPingBytes = 64;
 inline constexpr size_t kMostReasonBytes = 255;
+inline constexpr size_t kMostControlFrameBytes = kTcpdHeaderBytes + 4 + kMostReasonBytes;  // as tcpd sends
 inline constexpr uint32_t kNoGraceLimit = 0xFFFFFFFF;
 
 // Each call overwrites what the one before returned.
@@ -51,7 +52,7 @@ private:
     void put(std::string_view text);
     std::string_view end();
 
-    char bytes_[kTcpdHeaderBytes + 4 + kMostReasonBytes];
+    char bytes_[kMostControlFrameBytes];
     size_t used_ = 0;
 };
 
