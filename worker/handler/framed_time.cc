@@ -141,7 +141,8 @@ void Framed::say_goodbye(Connection c, Session session, const Goodbye& goodbye) 
             : static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(ticks)} << 24) / 1'000'000);
     slot::Journal::Redo changes(connections_.journal());
     session.set_word(changes, word);
-    if (c.has(slot::kEndOut)) return changes.commit();
+    // An ERROR that closes may wait already, and nothing follows it.
+    if (c.has(slot::kEndOut) || word.has(slot::kLastWord)) return changes.commit();
     const std::string_view goaway = reply_.goaway(grace_ms, "this server drains: finish, then reconnect");
     if (!is_reply_open(c)) return connections_.say(changes, c, goaway);
     // Where replies follow each other without a pause, its place comes only between two of them.
