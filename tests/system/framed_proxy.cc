@@ -203,6 +203,32 @@ BOOST_AUTO_TEST_CASE(pings_for_ever_from_a_client_that_does_not_read) {
     BOOST_CHECK(!it.server.has_input());
 }
 
+// Nobody holds it back: it is left unanswered for as long as it does not read.
+BOOST_AUTO_TEST_CASE(pings_for_ever_from_an_upstream_that_does_not_read) {
+    Proxied it(kNarrow);
+    const uint64_t before = it.daemon.pss_bytes(0);
+    constexpr unsigned kPings = 300'000;
+    std::string pings;
+    for (unsigned i = 0; i < kPings; ++i) {
+        pings += frame_bytes(ControlType::ping, std::to_string(1'000'000 + i) + std::string(50, 'p'));
+    }
+    it.server.send(pings);
+    it.settle();
+    BOOST_CHECK_LT(it.daemon.pss_bytes(0), before + (1 << 20));
+    it.client.send_frame(kType, "behind all answers");
+    unsigned answered = 0;
+    std::string newest;
+    for (Frame frame = it.server.receive_frame(); frame.type != kType; frame = it.server.receive_frame()) {
+        BOOST_REQUIRE(frame.is(ControlType::pong));
+        BOOST_REQUIRE_LT(newest, frame.payload);
+        newest = frame.payload;
+        ++answered;
+    }
+    BOOST_CHECK_LT(answered, kPings);
+    it.server.send_frame(ControlType::ping, "there again");
+    BOOST_CHECK_EQUAL(it.server.receive_frame(), pong("there again"));
+}
+
 BOOST_AUTO_TEST_CASE(control_frames_of_the_upstream) {
     Proxied it;
     it.server.send(frame_bytes(ControlType::ping, "there?") + frame_bytes(ControlType::pong, "unasked"));

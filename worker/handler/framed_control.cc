@@ -180,7 +180,12 @@ Step Framed::answer(Input& in, const FrameVerdict& verdict, const FrameProgress&
 
 Step Framed::on_control(Input& in, ControlType type, std::string_view payload, Step step) {
     const bool is_active = in.session.is_active();
-    if (in.from.is_dialled()) return type == ControlType::ping ? reply(in, reply_.pong(payload), step) : step;
+    if (in.from.is_dialled()) {
+        // Its replies are wanted whether it reads or not, so that nothing else bounds its PONGs.
+        const bool is_answered =
+            type == ControlType::ping && in.from->out_bytes <= connections_.output_high(in.from);
+        return is_answered ? reply(in, reply_.pong(payload), step) : step;
+    }
     if (type == ControlType::auth && !is_active) return on_auth(in, payload, step);
     if (type == ControlType::close && payload.empty()) return on_goodbye(in, step);
     if (!is_active) {

@@ -76,6 +76,10 @@ public:
                  uint32_t count);
     // Reading stops or goes on as the water marks of what takes the bytes say.
     void press_back(Connection source, Connection sink);
+    // More output than this is for a connection that does not take it.
+    uint64_t output_high(Connection sink) const {
+        return chunks_.is_over_budget() ? 0 : rules_of(sink)->output_high_bytes;
+    }
 
     void press_back_around(Connection c);
 

@@ -308,7 +308,7 @@ void Connections::press_back(Connection source, Connection sink) {
     const Rules& rules = *rules_of(sink);
     const bool paused = source.has(slot::kPaused);
     const uint64_t fill = std::max(sink->out_bytes, rules.handler->own_backlog(source));
-    const uint64_t high = chunks_.is_over_budget() ? 0 : rules.output_high_bytes;
+    const uint64_t high = output_high(sink);
     if (!paused && fill > high) {
         source.set(slot::kPaused);
     } else if (paused && fill <= std::min(high, rules.output_low_bytes)) {
