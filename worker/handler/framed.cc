@@ -171,13 +171,16 @@ FrameVerdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) co
     return verdict;
 }
 
-// A framing without error frames holds its client back instead.
-bool Framed::count(Input& in, uint32_t frames, uint64_t rate_ns) {
+void Framed::count(Input& in, uint32_t frames, uint64_t rate_ns) {
     slot::SessionRecord& record = in.session.record();
     in.changes.set(&record.messages, record.messages + frames);
-    if (!rate_.is_limited() || in.from.is_dialled()) return false;
-    in.changes.set(&record.rate_ns, rate_ns);
-    if (is_tcpd_ || rate_.wait_ns(rate_ns, connections_.now_ns()) == 0) return false;
+    if (rate_.is_limited() && !in.from.is_dialled()) in.changes.set(&record.rate_ns, rate_ns);
+}
+
+// A framing without error frames does not read its client for a while instead. Behind a whole frame: what was
+// begun is read to its end.
+bool Framed::keep_rate(Input& in, uint64_t rate_ns) {
+    if (is_tcpd_ || in.from.is_dialled() || rate_.wait_ns(rate_ns, connections_.now_ns()) == 0) return false;
     hold_back(in);
     return true;
 }
@@ -219,7 +222,8 @@ Step Framed::take_frames(Input& in) {
         end += total;
         ++frames;
     }
-    const bool is_held_back = verdict.what != What::relay && count(in, frames, rate_ns);
+    if (verdict.what != What::relay) count(in, frames, rate_ns);
+    const bool is_held_back = keep_rate(in, rate_ns);
     if (verdict.what == What::drop) return {.consumed = end, .is_timed = is_held_back};
     return {.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = is_held_back};
 }
@@ -246,22 +250,25 @@ Step Framed::go_on(Input& in) {
         const slot::ChunkId whole = hold(in, frame, taken, &step);
         return whole == 0 ? shed(in, step) : end_gathered(in, frame, whole, 0, step);
     }
+    Step step{.consumed = taken};
     if (next == FrameStep::more) {
         in.session.set_progress(in.changes, frame);
     } else {
-        end_streamed(in);
+        step.is_timed = end_streamed(in);
     }
-    if (word.has(slot::kDropping)) return {.consumed = taken};
-    Step step{.consumed = taken, .to = sink_of(in.from), .run = {in.bytes.at, taken}};
+    if (word.has(slot::kDropping)) return step;
+    step.to = sink_of(in.from);
+    step.run = {in.bytes.at, taken};
     step.asks_again = next == FrameStep::whole && step.to && has_put_off(step.to);
     return step;
 }
 
-void Framed::end_streamed(Input& in) {
+bool Framed::end_streamed(Input& in) {
     in.session.set_progress(in.changes, {});
     slot::SessionWord word = in.session.word();
     word.flags &= static_cast<uint16_t>(~(slot::kPassingOn | slot::kDropping));
     in.session.set_word(in.changes, word);
+    return keep_rate(in, in.session.record().rate_ns);
 }
 
 // The first `count` bytes of the input belong to a frame that is not whole yet. Who is not to have it anyway
@@ -380,7 +387,8 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId c
     in.session.set_progress(in.changes, {});
     in.session.set_chunk(in.changes, 0);
     if (verdict.what == What::pass || verdict.what == What::relay) {
-        step.is_timed = verdict.what == What::pass && count(in, 1, rate_ns);
+        if (verdict.what == What::pass) count(in, 1, rate_ns);
+        step.is_timed = keep_rate(in, rate_ns);
         connections_.chunks().link(chunk) = {0, frame.total_bytes - beyond};
         step.to = sink_of(in.from);
         step.run = {in.bytes.at, beyond};
@@ -389,7 +397,8 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId c
     }
     add_to(step).spent[0] = chunk;
     if (verdict.what == What::drop) {
-        step.is_timed = count(in, 1, rate_ns);
+        count(in, 1, rate_ns);
+        step.is_timed = keep_rate(in, rate_ns);
         return step;
     }
     // What is that long is no control frame, and refused without a look at it.

@@ -91,10 +91,11 @@ private:
     Step begin_dropping(Input& in, const FrameProgress& frame, Step step);
     Step end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, uint32_t beyond, Step step);
     slot::ChunkId hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
-    void end_streamed(Input& in);
+    bool end_streamed(Input& in);
     FrameVerdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
     static FrameVerdict::What what_of_upstream(ControlType type);
-    bool count(Input& in, uint32_t frames, uint64_t rate_ns);
+    void count(Input& in, uint32_t frames, uint64_t rate_ns);
+    bool keep_rate(Input& in, uint64_t rate_ns);
     void hold_back(Input& in);
 
     // framed_control.cc

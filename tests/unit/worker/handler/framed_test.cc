@@ -110,10 +110,16 @@ struct FramedFixture : SlotFixture {
         turn();
         return read_now(e.client.get());
     }
+    void asks_in_pieces(const Ends& e, const std::string& bytes) {
+        std::string echo;
+        for (size_t at = 0; at < bytes.size(); at += 20'000) echo += ask(e, bytes.substr(at, 20'000));
+        BOOST_TEST((echo == bytes));
+    }
     void asks(const Ends& e, const std::string& bytes, const std::string& wanted) {
         BOOST_TEST(shown(ask(e, bytes)) == shown(wanted));
     }
     slot::SessionRecord& session(const Ends& e) { return memory.sessions()[e.server]; }
+    bool session_is_inside_frame(const Ends& e) { return Session(session(e)).is_inside_frame(); }
     size_t closed(slot::CloseReason reason) {
         return memory.scoreboard().listeners[0].closed[static_cast<size_t>(reason)];
     }
@@ -378,6 +384,26 @@ BOOST_FIXTURE_TEST_CASE(a_framing_without_errors_holds_its_client_back, LineRate
     succeed();
     pass(700ms);
     BOOST_TEST(read_now(e.client.get()) == "5\n");
+}
+
+// It is paid for when it begins, and read to its end all the same.
+BOOST_FIXTURE_TEST_CASE(a_long_frame_is_not_held_back_in_its_middle, LineRateFixture) {
+    const Ends e = client();
+    const std::string line = std::string(100'000, 'x') + "\n";
+    asks_in_pieces(e, "1\n" + line);
+    BOOST_TEST(ask(e, "3\n") == "");
+    pass(600ms);
+    BOOST_TEST((read_now(e.client.get()) == "3\n"));
+    config.handler.kind = conf::HandlerKind::discard;
+    install();
+    pass(2s);
+    (void)ask(e, "4\n" + line.substr(0, 50'000));
+    (void)ask(e, line.substr(50'000));
+    (void)ask(e, "6\n");
+    BOOST_TEST(session(e).messages == 5u);
+    BOOST_TEST(!session_is_inside_frame(e));
+    pass(600ms);
+    BOOST_TEST(session(e).messages == 6u);
 }
 
 BOOST_FIXTURE_TEST_CASE(over_its_budget_a_worker_begins_nothing_and_goes_on_with_the_rest, FramedFixture) {
