@@ -122,4 +122,37 @@ BOOST_AUTO_TEST_CASE(a_half_that_is_in_use_is_kept) {
     check_all_finished(peer.results());
 }
 
+// Whose sender has ended, so that nothing comes from there any more; the other one is silent and reads, some
+// 2 s at a kilobyte a millisecond, most of that from the kernel's buffer.
+BOOST_AUTO_TEST_CASE(who_reads_slowly_gets_all_that_was_sent_before_an_end) {
+    for (const bool is_small : {false, true}) {
+        const UpstreamOptions small{.receive_buffer = 4096, .segment = is_small ? 536 : 0};
+        const FakeUpstream upstream(small);
+        TestDaemon daemon(proxy_config(upstream, ", timeouts: {half_close: 300ms}"));
+        Plan download{.far = Role::source,
+                      .up_bytes = 40,
+                      .down_bytes = 2 << 20,
+                      .read_piece = 1000,
+                      .receive_buffer = 4096,
+                      .segment = small.segment,
+                      .from_fresh_address = true,
+                      .paced = true,
+                      .far_ends_first = true};
+        ExactPeer peer;
+        peer.open(daemon.address("front"), download, 3);
+        peer.open(daemon.address("front"),
+                  Plan{.far = Role::sink,
+                       .up_bytes = 2 << 20,
+                       .window = 1 << 30,
+                       .ends_at_once = true,
+                       .far_read_piece = 1000,
+                       .far_paced = true},
+                  3);
+        peer.finish(60s);
+        check_all_finished(peer.results());
+        BOOST_CHECK_EQUAL(daemon.count("front", "closed half_closed"), 0U);
+        BOOST_CHECK_EQUAL(upstream.settled().finished, 6U);
+    }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -5,6 +5,7 @@
 #include "tests/support/blocking_client.h"
 #include "tests/support/exact_peer.h"
 #include "tests/support/fake_upstream.h"
+#include "tests/support/proxied_frames.h"
 #include "tests/support/test_daemon.h"
 
 using namespace tcpd;
@@ -14,6 +15,11 @@ namespace {
 
 constexpr const char* kIdle =
     "workers: 1\nlisteners: {echo: {listen: 127.0.0.1:0, timeouts: {idle: 500ms}, handler: echo}}\n";
+
+std::string raw_proxy(const FakeUpstream& upstream, const std::string& timeouts) {
+    return "workers: 1\nlisteners: {front: {listen: 127.0.0.1:0, timeouts: {" + timeouts +
+           "}, handler: {proxy: back}}}\nupstreams: {back: {servers: [" + upstream.text() + "]}}\n";
+}
 
 }  // namespace
 
@@ -53,15 +59,54 @@ BOOST_AUTO_TEST_CASE(a_successor_keeps_the_deadline) {
 
 BOOST_AUTO_TEST_CASE(both_ends_of_a_pair_are_closed) {
     const FakeUpstream upstream;
-    TestDaemon daemon(
-        "workers: 1\nlisteners: {front: {listen: 127.0.0.1:0, timeouts: {idle: 300ms}, handler: {proxy: "
-        "back}}}\n"
-        "upstreams: {back: {servers: [" +
-        upstream.text() + "]}}\n");
+    TestDaemon daemon(raw_proxy(upstream, "idle: 300ms"));
     BlockingClient client(daemon.address("front"));
     BOOST_CHECK(client.wait_end() == Ending::orderly);
     BOOST_CHECK_EQUAL(upstream.settled().accepted, 1U);
     BOOST_CHECK_EQUAL(daemon.count("front", "open"), 0U);
+}
+
+// Its upstream has nothing to say, and does not hear of PINGs.
+BOOST_AUTO_TEST_CASE(a_pair_is_idle_once_both_ends_are) {
+    Proxied it(", timeouts: {idle: 300ms}");
+    const auto begin = SteadyClock::now();
+    while (SteadyClock::now() - begin < 1s) it.settle();
+    it.server_of_bystander.send_frame(kType, "still there");
+    BOOST_CHECK_EQUAL(it.bystander.receive_frame(), (Frame{kType, "still there"}));
+    it.client.expect_end();
+    it.wait_closed("idle");
+}
+
+// The kernel has room for much: for a while it takes nothing more while all is being read.
+BOOST_AUTO_TEST_CASE(who_reads_slowly_is_not_idle) {
+    const FakeUpstream upstream;
+    TestDaemon daemon(raw_proxy(upstream, "idle: 300ms, slow_reader: 300ms"));
+    ExactPeer peer;
+    const Plan plan{.far = Role::source,
+                    .up_bytes = 40,
+                    .down_bytes = 4 << 20,
+                    .read_piece = 2000,
+                    .receive_buffer = 4096,
+                    .from_fresh_address = true,
+                    .paced = true};
+    peer.open(daemon.address("front"), plan, 3);
+    peer.finish(60s);
+    check_all_finished(peer.results());
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_that_is_cut_by_a_limit_does_not_look_whole) {
+    const FakeUpstream upstream;
+    for (const char* timeouts : {"idle: 300ms, slow_reader: 0", "slow_reader: 300ms"}) {
+        TestDaemon daemon(raw_proxy(upstream, timeouts));
+        BlockingClient client(daemon.address("front"), {.receive_buffer = 4096, .segment = 536});
+        Hello hello;
+        hello.role = Role::source;
+        hello.down_bytes = 4 << 20;
+        hello.ends_first = 1;
+        client.send(hello.bytes());
+        wait_for("its end", [&] { return daemon.count("front", "open") == 0; });
+        BOOST_CHECK(client.wait_end() == Ending::reset);
+    }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -84,7 +84,8 @@ public:
     void press_back_around(Connection c);
 
     // ending.cc
-    // Ends it and its peer; `reset`: by RST. Both are gone when this returns.
+    // Ends it and its peer; `reset`: by RST, as where output is lost with them: a stream that was cut does
+    // not look whole. Both are gone when this returns.
     void end(Connection c, slot::CloseReason reason, bool reset = false);
     // What is left of a connection that is doomed.
     void finish(Connection c);
@@ -212,6 +213,8 @@ private:
     Due next_due(Connection c) const;
     void on_deadline(int fd);
     void on_end_due(Connection c, slot::CloseReason why);
+    // Since it was asked before, of output that lay in the kernel; the first time, that some lies there.
+    bool sees_output_taken(Connection c);
     void on_handler_due(Connection c);
 
     slot::SlotMemory& memory_;

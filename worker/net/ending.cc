@@ -118,6 +118,7 @@ void Connections::doom(slot::Journal::Redo& redo, Connection c, CloseReason reas
 void Connections::end(Connection c, CloseReason reason, bool reset) {
     take_in_hand(c);
     const Connection peer = peer_of(c);
+    if (c.has_output() || (peer && peer.has_output())) reset = true;
     slot::Journal::Redo redo(journal_);
     doom(redo, c, reason, reset);
     if (peer) doom(redo, peer, reason, reset);

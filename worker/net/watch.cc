@@ -1,5 +1,8 @@
 // Connections as they begin, and what is then waited for: events by epoll, and time.
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -187,11 +190,17 @@ Connections::Due Connections::next_due(Connection c) const {
         const Connection peer = peer_of(c);
         const bool ended = (word.flags & slot::kEndIn) != 0;
         const bool both = ended && (!peer || peer.has(slot::kEndIn));
-        consider_end(c->active_tick, rules.idle, CloseReason::idle);
+        const bool drains = c.has_output() || (peer && peer.has_output());
+        const Tick active = peer ? later(c->active_tick, peer->active_tick) : c->active_tick;
+        consider_end(active, rules.idle, CloseReason::idle);
         if (c.has_output()) consider_end(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
-        if (both) consider_end(c->ended_tick, rules.closing, CloseReason::closing_timeout);
-        if (ended && !both) {
-            consider_end(later(c->ended_tick, c->active_tick), rules.half_close, CloseReason::half_closed);
+        if (both) {
+            const Tick since = peer ? later(c->ended_tick, peer->ended_tick) : c->ended_tick;
+            consider_end(since, rules.closing, CloseReason::closing_timeout);
+        }
+        // What is on its way still is slow_reader's.
+        if (ended && !both && !drains) {
+            consider_end(later(c->ended_tick, active), rules.half_close, CloseReason::half_closed);
         }
     }
     if (!c.is_dialled() && !closes) {
@@ -232,7 +241,24 @@ void Connections::on_deadline(int fd) {
     }
 }
 
+// The kernel tells of room for more only when much of its buffer was taken, and of what was taken last not at
+// all.
+bool Connections::sees_output_taken(Connection c) {
+    int held = 0;
+    if (ioctl(c.fd(), SIOCOUTQ, &held) != 0) return false;
+    const uint32_t taken = held > 0 ? static_cast<uint32_t>(c->sent) - static_cast<uint32_t>(held) : 0;
+    if (taken == c->taken) return false;
+    c->taken = taken;
+    c->active_tick = c->progress_tick = now_;
+    return true;
+}
+
 void Connections::on_end_due(Connection c, CloseReason why) {
+    if (why == CloseReason::idle || why == CloseReason::half_closed || why == CloseReason::slow_reader) {
+        const Connection peer = why == CloseReason::slow_reader ? Connection() : peer_of(c);
+        const bool peer_takes = peer && sees_output_taken(peer);
+        if (sees_output_taken(c) || peer_takes) return arm(c);
+    }
     // Its server keeps its end open, and has had its time for the replies.
     if (why == CloseReason::half_closed) {
         const bool had_output = c.has_output();
