@@ -45,6 +45,7 @@ enum Case : unsigned {
     urgent_byte = 16,  // sent before
     unix_socket = 32,  // on both sides; one connection may be closed for each kill
     limited = 64,      // limits.connections_per_ip
+    refused = 128,     // the upstream has another server, which refuses
 };
 
 inline constexpr unsigned kProxiedFrames = proxied | proxied_chunks | proxied_long | proxied_goodbye |
@@ -59,7 +60,7 @@ inline constexpr unsigned kSending = echo | kProxy | kFramed;
 inline constexpr unsigned kFlushing = kChunks | framed_discard | framed_routes;
 inline constexpr unsigned kSendingAtOnce = kSending & ~(kChunks | framed_discard);
 inline constexpr unsigned kAllSides = kSending | discard;
-inline constexpr unsigned kAllCases = 127;
+inline constexpr unsigned kAllCases = 255;
 
 enum class Provoked {
     by_traffic,      // a worker passes it as it serves

@@ -135,9 +135,13 @@ FaultWalk::FaultWalk(Side side, Case in_case) : side_(side), case_(in_case) {
     if (side & kProxy) {
         upstream_ = std::make_unique<FakeUpstream>(upstream_options(side, in_case, socket_directory()));
     }
+    std::string servers = upstream_ ? upstream_->text() : "";
+    if (in_case == refused) {
+        refusing_ = std::make_unique<RefusingPort>();
+        servers = refusing_->text() + "', '" + servers;  // a successor begins with it
+    }
     daemon_ = std::make_unique<TestDaemon>(
-        DaemonOptions{.config = walk_config(side, in_case, upstream_ ? upstream_->text() : ""),
-                      .environment = {area_.environment()}});
+        DaemonOptions{.config = walk_config(side, in_case, servers), .environment = {area_.environment()}});
     address_ = daemon_->address("it");
 }
 

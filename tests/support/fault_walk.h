@@ -44,6 +44,7 @@ private:
     Side side_;
     Case case_;
     FaultArea area_;
+    std::unique_ptr<RefusingPort> refusing_;  // refused
     std::unique_ptr<FakeUpstream> upstream_;
     std::unique_ptr<TestDaemon> daemon_;
     Address address_;

@@ -30,7 +30,10 @@ void Proxy::dial(Connection client) {
     }
 }
 
-void Proxy::on_resumed(Connection dialled) { dialer_.resume(dialled, server_of(dialled->server)); }
+void Proxy::on_resumed(Connection dialled) {
+    const int error = dialer_.resume(dialled, server_of(dialled->server));
+    if (error != 0) on_dial_failed(dialled, error);
+}
 
 void Proxy::on_dialled(Connection dialled) {
     const Connection client = connections_.peer_of(dialled);

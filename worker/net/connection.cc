@@ -58,7 +58,7 @@ void Connections::on_event(const epoll_event& event) {
     const slot::RecordWord word = c.word();
     if (word.generation != tag.generation || word.state == State::free) return on_stale_event(tag);
     take_in_hand(c);
-    if (word.state == State::dialing) return on_dial_event(c);
+    if (word.state == State::dialing) return on_dial_event(c, event.events);
     if ((event.events & EPOLLERR) != 0) return on_error(c);
     if ((event.events & EPOLLOUT) != 0 && c.has_output()) {
         flush(c);
@@ -196,11 +196,13 @@ void Connections::on_error(Connection c, int error) {
     end(c, c.is_dialled() ? CloseReason::upstream_reset : CloseReason::peer_reset, true);
 }
 
-// Connected, or not: the kernel says which in SO_ERROR.
-void Connections::on_dial_event(Connection c) {
+// Connected, or not: the kernel says which in SO_ERROR, but once only, which may have been to a worker that
+// died over it. A unix socket that is connected may have been closed by its server already.
+void Connections::on_dial_event(Connection c, uint32_t events) {
     int error = 0;
     socklen_t length = sizeof error;
     getsockopt(c.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error == 0 && c.is_tcp() && (events & (EPOLLERR | EPOLLHUP)) != 0) error = ECONNREFUSED;
     Handler* handler = rules_of(c)->handler;
     if (error != 0) return handler->on_dial_failed(c, error);
     handler->on_dialled(c);

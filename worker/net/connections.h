@@ -164,7 +164,7 @@ private:
     uint32_t most_received(Connection c, slot::ChunkId chunk) const;
     void on_end_of_input(Connection c);
     void on_error(Connection c, int error = 0);  // 0: SO_ERROR tells
-    void on_dial_event(Connection c);
+    void on_dial_event(Connection c, uint32_t events);
     void on_stale_event(PollTag tag);
     void hand_on(Connection source);
     void commit_step(slot::Journal::Redo& redo);

@@ -54,11 +54,15 @@ int Dialer::dial(Connection client, const Address& to, uint32_t server, const Ke
     return 0;
 }
 
-// An error shows again as an event: the connection is watched in any case.
-void Dialer::resume(Connection dialled, const Address& to) {
-    connect(dialled.fd(), to.get(), to.length());
+// What it tells of a failure it tells once, and no event will.
+int Dialer::resume(Connection dialled, const Address& to) {
+    const int error = connect(dialled.fd(), to.get(), to.length()) == 0 ? 0 : errno;
+    if (error != 0 && error != EINPROGRESS && error != EALREADY && error != EISCONN && error != EINTR) {
+        return error;
+    }
     connections_.rewatch(dialled);
     connections_.arm(dialled);
+    return 0;
 }
 
 slot::Record Dialer::make_record(Connection client, const Address& to, uint32_t server) const {
