@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint64_t kMappedV4 = 0xFFFF'0000'0000;
 constexpr unsigned kV4Offset = 96;
+constexpr AddressNumber kFirstV4{0, kMappedV4}, kLastV4{0, kMappedV4 | 0xFFFF'FFFF};
 
 uint64_t read_big_endian(const uint8_t* bytes) {
     uint64_t value = 0;
@@ -91,7 +92,16 @@ std::string AddressBlock::text() const {
     return address_text(first, v4) + "/" + std::to_string((v4 ? 32 : 128) - rest);
 }
 
-AddressSet::AddressSet(std::span<const AddressBlock> blocks) : blocks_(blocks.begin(), blocks.end()) {
+// Where IPv4 lies is an accident of the numbers: an IPv6 block around it means IPv6 alone.
+AddressSet::AddressSet(std::span<const AddressBlock> blocks) {
+    for (const AddressBlock& block : blocks) {
+        if (block.first >= kFirstV4 || block.last < kLastV4) {
+            blocks_.push_back(block);
+            continue;
+        }
+        blocks_.push_back({block.first, {0, kFirstV4.low - 1}});
+        if (kLastV4 < block.last) blocks_.push_back({next(kLastV4), block.last});
+    }
     std::sort(blocks_.begin(), blocks_.end(),
               [](const AddressBlock& a, const AddressBlock& b) { return a.first < b.first; });
     size_t kept = 0;

@@ -33,6 +33,7 @@ struct AddressBlock {
     std::string text() const;
 };
 
+// An IPv6 block does not hold the IPv4 addresses, however short its prefix; ::ffff:0:0/96 are they.
 class AddressSet {
 public:
     AddressSet() = default;

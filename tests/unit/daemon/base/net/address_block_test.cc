@@ -79,6 +79,25 @@ BOOST_AUTO_TEST_CASE(mapped_addresses_are_their_ipv4_ones) {
     BOOST_TEST(set_of({"10.0.0.0/8"}).contains(number));
 }
 
+BOOST_AUTO_TEST_CASE(an_ipv6_block_does_not_hold_ipv4) {
+    for (const char* block : {"::/0", "::/1", "::/64"}) {
+        const AddressSet set = set_of({block});
+        for (const char* outside : {"0.0.0.0", "10.1.2.3", "255.255.255.255"})
+            BOOST_TEST(!set.contains(number_of(outside)), block << " " << outside);
+        for (const char* inside : {"::", "::1", "::fffe:ffff:ffff", "::1:0:0:0"})
+            BOOST_TEST(set.contains(number_of(inside)), block << " " << inside);
+    }
+    BOOST_TEST(set_of({"::/0"}).contains(number_of("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")));
+    BOOST_TEST(set_of({"::/80"}).contains(number_of("::fffe:ffff:ffff")));
+    BOOST_TEST(!set_of({"::/80"}).contains(number_of("255.255.255.255")));
+    const AddressSet both = set_of({"::/0", "10.0.0.0/8"});
+    BOOST_TEST(both.contains(number_of("10.1.2.3")));
+    BOOST_TEST(!both.contains(number_of("11.1.2.3")));
+    BOOST_TEST(both.contains(number_of("2001:db8::1")));
+    BOOST_TEST(set_of({"::ffff:0:0/96"}).contains(number_of("10.1.2.3")));
+    BOOST_TEST(set_of({"::ffff:10.0.0.0/104"}).contains(number_of("10.1.2.3")));
+}
+
 BOOST_AUTO_TEST_CASE(a_set_is_what_its_blocks_are_one_by_one) {
     std::mt19937 random(1);
     for (int round = 0; round < 200; ++round) {
