@@ -245,6 +245,7 @@ Result<void> Crew::roll_out(Change change) {
                                .new_config = change.config,
                                .new_generation = next->number,
                                .now = now,
+                               .given_ids = static_cast<uint32_t>(names_.size()),
                                .has_connections = [this](uint32_t id) { return has_connections(id); }});
     if (!roster) return std::move(roster.error());
     if (auto ready = outfit_.listeners->prepare(change.config, *roster); !ready) return ready;

@@ -42,6 +42,16 @@ DrainOrder drain_of_replaced(const RosterChange& change) {
     return {change.now, limit == 0 ? 0 : change.now + limit, change.new_config.drain.spread};
 }
 
+// One that nobody had: its counters begin at 0. Those of one that somebody had go on.
+std::optional<uint32_t> find_id(const std::bitset<slot::kMaxListeners>& taken, const RosterChange& change) {
+    const auto is_free = [&](uint32_t id) { return !taken[id] && !change.has_connections(id); };
+    for (uint32_t i = 0; i < taken.size(); ++i) {
+        const auto id = static_cast<uint32_t>((change.given_ids + i) % taken.size());
+        if (is_free(id)) return id;
+    }
+    return std::nullopt;
+}
+
 }  // namespace
 
 Roster first_roster(const conf::Config& config) {
@@ -77,9 +87,8 @@ Result<Roster> next_roster(const RosterChange& change) {
     for (const RosterListener& entry : change.before) taken.set(entry.id);
     for (uint32_t i = 0; i < is_settled.size(); ++i) {
         if (is_settled[i]) continue;
-        uint32_t id = 0;
-        while (id < taken.size() && (taken[id] || change.has_connections(id))) ++id;
-        if (id == taken.size()) {
+        const auto id = find_id(taken, change);
+        if (!id) {
             return Error{ErrorCode::exhausted,
                          "give listener an id",
                          change.new_config.listeners[i].name,
@@ -87,8 +96,8 @@ Result<Roster> next_roster(const RosterChange& change) {
                          "256 are in use, with those that still have connections",
                          "try again when some of those have ended"};
         }
-        taken.set(id);
-        next.push_back({.id = id,
+        taken.set(*id);
+        next.push_back({.id = *id,
                         .name = change.new_config.listeners[i].name,
                         .generation = change.new_generation,
                         .index = i,

@@ -39,6 +39,7 @@ struct RosterChange {
     const conf::Config& new_config;
     uint32_t new_generation = 0;
     uint64_t now = 0;
+    uint32_t given_ids = 0;  // were given out at some time: all below it
     std::function<bool(uint32_t id)> has_connections;
 };
 

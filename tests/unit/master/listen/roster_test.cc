@@ -3,6 +3,8 @@
 #include <boost/test/unit_test.hpp>
 #include <set>
 
+#include "daemon/slot/layout.h"
+
 using namespace tcpd;
 using namespace tcpd::master;
 
@@ -30,17 +32,21 @@ struct Desk {
     conf::Config in_force;
     Roster roster;
     uint32_t generation = kFirstGeneration;
+    uint32_t given_ids = 0;
     std::set<uint32_t> busy;  // ids that have connections
 
-    explicit Desk(conf::Config first) : in_force(std::move(first)), roster(first_roster(in_force)) {}
+    explicit Desk(conf::Config first) : in_force(std::move(first)), roster(first_roster(in_force)) {
+        given_ids = static_cast<uint32_t>(roster.size());
+    }
     Result<Roster> next(const conf::Config& wanted) {
-        return next_roster({roster, in_force, wanted, generation + 1, 1'000,
+        return next_roster({roster, in_force, wanted, generation + 1, 1'000, given_ids,
                             [this](uint32_t id) { return busy.contains(id); }});
     }
     void change(const conf::Config& wanted) {
         auto made = next(wanted);
         BOOST_REQUIRE(made);
         roster = std::move(*made);
+        for (const RosterListener& entry : roster) given_ids = std::max(given_ids, entry.id + 1);
         in_force = wanted;
         ++generation;
     }
@@ -134,6 +140,22 @@ BOOST_AUTO_TEST_CASE(an_id_in_use_is_not_given_out) {
     desk.change(config({listener("b"), listener("c")}));
     BOOST_TEST(id_of(desk.roster, 1) == 3U);
     BOOST_TEST(desk.find(0) != nullptr);
+}
+
+// Counters go by the id.
+BOOST_AUTO_TEST_CASE(an_id_that_nobody_had_comes_first) {
+    Desk desk(config({listener("a"), listener("b")}));
+    desk.change(config({listener("a")}));
+    desk.change(config({listener("a")}));
+    BOOST_TEST(desk.find(1) == nullptr);
+    desk.change(config({listener("a"), listener("c")}));
+    BOOST_TEST(id_of(desk.roster, 1) == 2U);
+    for (uint32_t id = 3; id < slot::kMaxListeners; ++id) {
+        desk.change(config({listener("a"), listener("c" + std::to_string(id))}));
+        BOOST_REQUIRE_EQUAL(id_of(desk.roster, 1), id);
+    }
+    desk.change(config({listener("a"), listener("z")}));
+    BOOST_TEST(id_of(desk.roster, 1) == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(more_than_there_are_ids_is_refused) {
