@@ -153,12 +153,12 @@ void write_text(Level level, std::string_view message) {
     the_log().logger.log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
 }
 
-void write_limited(Level level, const char* key, fmt::string_view format, fmt::format_args args) {
+void write_limited(Level level, const LineKind& kind, fmt::string_view format, fmt::format_args args) {
     Log& log = the_log();
     LineLimit::Verdict verdict;
     {
         std::lock_guard lock(log.limit_mutex);
-        verdict = log.limit.on_line(key, monotonic_ns());
+        verdict = log.limit.on_line(kind, monotonic_ns());
     }
     if (!verdict.may_write) return;
     Text message;

@@ -14,6 +14,8 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/base/log/line_limit.h"
+
 namespace tcpd::log {
 
 enum class Level : uint8_t { trace, debug, info, warn, error, critical, off };
@@ -49,11 +51,10 @@ Level level_from(std::string_view name, bool* known);
 std::string_view name_of(Level level);
 std::string_view name_of(Format format);
 
-// `key` names one kind of line (a string literal): at most one of a kind in 5 s, the next says how many were
-// left out.
+// At most one line of a kind in 5 s; the next says how many were left out.
 void write(Level level, fmt::string_view format, fmt::format_args args);
 void write_text(Level level, std::string_view message);  // formatted already; ask `enabled` before
-void write_limited(Level level, const char* key, fmt::string_view format, fmt::format_args args);
+void write_limited(Level level, const LineKind& kind, fmt::string_view format, fmt::format_args args);
 uint64_t dropped_lines();
 // Has the LineBuffer flushed: before a loop goes to sleep, and for what a predecessor left in it.
 void flush();
@@ -77,8 +78,8 @@ void error(fmt::format_string<Args...> f, Args&&... args) {
     if (enabled(Level::error)) write(Level::error, f, fmt::make_format_args(args...));
 }
 template <typename... Args>
-void limited(Level level, const char* key, fmt::format_string<Args...> f, Args&&... args) {
-    if (enabled(level)) write_limited(level, key, f, fmt::make_format_args(args...));
+void limited(Level level, const LineKind& kind, fmt::format_string<Args...> f, Args&&... args) {
+    if (enabled(level)) write_limited(level, kind, f, fmt::make_format_args(args...));
 }
 
 }  // namespace tcpd::log

@@ -201,8 +201,8 @@ Listener::Step Listener::refuse(int fd, slot::RefuseReason reason, const Address
     ++rules_.counters->refused[static_cast<size_t>(reason)];
     if (is_steered()) counts_.steered(place_.slot).fetch_sub(1, std::memory_order_relaxed);
     const std::string_view why = name_of(reason);  // a literal
-    log::limited(log::Level::warn, why.data(), "listener \"{}\" refused a connection from {}: {}",
-                 rules_.name, peer, why);
+    log::limited(log::Level::warn, {why.data(), rules_.id},
+                 "listener \"{}\" refused a connection from {}: {}", rules_.name, peer, why);
     return Step::refused;
 }
 

@@ -14,6 +14,14 @@ namespace tcpd::log {
 inline constexpr uint64_t kQuietNs = 5'000'000'000;
 inline constexpr size_t kMostKinds = 64;
 
+// `what` is kept as a pointer: a string literal. `of`: where several have lines of this kind, whose.
+struct LineKind {
+    LineKind(const char* line, uint32_t whose = 0) : what(line), of(whose) {}
+    std::string_view what;
+    uint32_t of;
+    bool operator==(const LineKind&) const = default;
+};
+
 class LineLimit {
 public:
     struct Verdict {
@@ -21,16 +29,15 @@ public:
         uint64_t left_out;  // since the last line of this kind that was written
         uint64_t quiet_ns;  // how long ago that was
     };
-    // `key` is kept as a pointer: a string literal.
-    Verdict on_line(const char* key, uint64_t now_ns);
+    Verdict on_line(const LineKind& line, uint64_t now_ns);
 
 private:
     struct Kind {
-        std::string_view key;
+        LineKind line{""};
         uint64_t written_ns = 0;
         uint64_t left_out = 0;
     };
-    Kind& kind_of(std::string_view key);
+    Kind& kind_of(const LineKind& line);
 
     std::array<Kind, kMostKinds> kinds_{};
 };

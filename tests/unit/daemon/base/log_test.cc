@@ -123,9 +123,12 @@ BOOST_AUTO_TEST_CASE(a_new_process_says_its_own_pid) {
 BOOST_AUTO_TEST_CASE(repeated_lines_are_limited_by_kind) {
     for (int i = 0; i < 10; ++i) log::limited(log::Level::warn, "log_test.accept", "no descriptors: {}", i);
     log::limited(log::Level::warn, "log_test.dial", "other");
+    for (const uint32_t of : {1U, 2U, 2U})
+        log::limited(log::Level::warn, {"log_test.refused", of}, "by {}", of);
     log::limited(log::Level::debug, "log_test.below", "not enabled");
     std::vector<std::string> expected = {"warn " + identity() + " no descriptors: 0",
-                                         "warn " + identity() + " other"};
+                                         "warn " + identity() + " other", "warn " + identity() + " by 1",
+                                         "warn " + identity() + " by 2"};
     BOOST_TEST(lines() == expected, boost::test_tools::per_element());
 }
 

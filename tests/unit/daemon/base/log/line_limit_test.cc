@@ -42,6 +42,15 @@ BOOST_AUTO_TEST_CASE(kinds_do_not_limit_each_other) {
     BOOST_TEST(!limit.on_line("accept", kSecond).may_write);
 }
 
+BOOST_AUTO_TEST_CASE(nor_do_those_of_two_owners) {
+    LineLimit limit;
+    BOOST_TEST(limit.on_line({"refused", 1}, kSecond).may_write);
+    BOOST_TEST(!limit.on_line({"refused", 1}, kSecond).may_write);
+    BOOST_TEST(limit.on_line({"refused", 2}, kSecond).may_write);
+    const LineLimit::Verdict next = limit.on_line({"refused", 1}, 10 * kSecond);
+    BOOST_TEST(next.left_out == 1U);
+}
+
 BOOST_AUTO_TEST_CASE(equal_literals_of_two_files_are_one_kind) {
     LineLimit limit;
     std::string twin = "accept";
