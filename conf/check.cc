@@ -109,6 +109,24 @@ void check_unix(Draft& draft, const Listener& listener, const std::string& key_p
     draft.add_problem(key_path, "this listener has no unix socket (listen: unix:PATH)");
 }
 
+void check_addresses(Draft& draft, const Listener& listener, const std::string& key_path) {
+    const auto unix_sockets = std::count_if(listener.listen.begin(), listener.listen.end(),
+                                            [](const Address& a) { return a.is_unix(); });
+    if (unix_sockets == 0) return;
+    const bool is_all = static_cast<size_t>(unix_sockets) == listener.listen.size();
+    for (const std::string_view key : keys_by_address(listener)) {
+        const std::string path = fmt::format("{}.{}", key_path, key);
+        if (is_all) {
+            draft.add_problem(path,
+                              fmt::format("{} (listen: IPV4:PORT, [IPV6]:PORT or *:PORT)", kNoAddresses));
+            continue;
+        }
+        const Place place = draft.place_of(path);
+        draft.warnings.push_back(fmt::format("{}:{}:{}: warning: {}: {}", place.file, place.mark.line,
+                                             place.mark.column, path, kSomeNoAddresses));
+    }
+}
+
 constexpr const char* kBehindVarint =
     "overlaps the length, or stands behind a varint, which has no fixed end";
 
@@ -158,6 +176,14 @@ void check_respawn(Draft& draft) {
 
 }  // namespace
 
+std::vector<std::string_view> keys_by_address(const Listener& listener) {
+    std::vector<std::string_view> keys;
+    if (listener.limits.connections_per_ip != 0) keys.push_back("limits.connections_per_ip");
+    if (!listener.allow.empty()) keys.push_back("allow");
+    if (!listener.deny.empty()) keys.push_back("deny");
+    return keys;
+}
+
 void check_together(Draft& draft, bool is_whole) {
     if (is_whole) {
         check_any_listener(draft);
@@ -171,6 +197,7 @@ void check_together(Draft& draft, bool is_whole) {
     for (const Listener& listener : draft.config.listeners) {
         const std::string key_path = below("listeners", listener.name);
         check_unix(draft, listener, key_path + ".unix");
+        check_addresses(draft, listener, key_path);
         check_keepalive(draft, listener.keepalive, key_path + ".keepalive");
         check_heartbeat(draft, listener.heartbeat, key_path + ".heartbeat");
         check_water_marks(draft, listener.limits, key_path + ".limits");

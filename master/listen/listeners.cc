@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 
+#include "conf/check.h"
 #include "daemon/base/log.h"
 #include "master/reexec/state.h"
 
@@ -89,6 +90,30 @@ Result<std::vector<Listeners::Wanted>> Listeners::wanted_of(const Address& entry
     return list;
 }
 
+// What their names do not show: whether clients have addresses, where a listener goes by these.
+Result<void> Listeners::check_passed(const conf::Config& config) const {
+    for (const conf::Listener& listener : config.listeners) {
+        const auto keys = conf::keys_by_address(listener);
+        if (keys.empty() || std::none_of(listener.listen.begin(), listener.listen.end(),
+                                         [](const Address& entry) { return entry.is_inherited(); }))
+            continue;
+        size_t sockets = 0, unix_sockets = 0;
+        for (const Address& entry : listener.listen) {
+            auto wanted = wanted_of(entry);
+            if (!wanted) return std::move(wanted.error());
+            sockets += wanted->size();
+            for (const Wanted& one : *wanted) unix_sockets += one.address.is_unix() ? 1 : 0;
+        }
+        if (unix_sockets == 0) continue;
+        const std::string key = fmt::format("listeners.{}.{}", listener.name, keys.front());
+        if (unix_sockets == sockets)
+            return Error{.code = ErrorCode::bad_config,
+                         .reason = fmt::format("{}: {}", key, conf::kNoAddresses)};
+        log::warn("{}: {}", key, conf::kSomeNoAddresses);
+    }
+    return {};
+}
+
 Result<void> Listeners::open_first(const conf::Config& config, uint32_t listener, uint32_t index) {
     const conf::Listener& stanza = config.listeners[listener];
     auto wanted = wanted_of(stanza.listen[index]);
@@ -113,6 +138,7 @@ Result<Listeners> Listeners::open(const conf::Config& config, unsigned slots, In
     Listeners all;
     all.names_ = names_of(config);
     all.inherited_ = std::move(inherited);
+    if (auto fine = all.check_passed(config); !fine) return std::move(fine.error());
     for (uint32_t slot = 0; slot < slots; ++slot) all.slots_.push_back(slot);
     for (uint32_t i = 0; i < config.listeners.size(); ++i) {
         for (uint32_t k = 0; k < config.listeners[i].listen.size(); ++k) {
@@ -190,6 +216,7 @@ Result<void> Listeners::claim_all(const conf::Config& config, const Roster& rost
 }
 
 Result<void> Listeners::prepare(const conf::Config& config, const Roster& roster) {
+    if (auto fine = check_passed(config); !fine) return fine;
     for (ListeningAddress& opened : addresses_) opened.is_leaving = true;
     auto done = claim_all(config, roster);
     if (!done) {

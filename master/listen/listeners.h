@@ -97,6 +97,7 @@ private:
     };
     // Of one entry of `listen`.
     Result<std::vector<Wanted>> wanted_of(const Address& entry) const;
+    Result<void> check_passed(const conf::Config& config) const;
     Result<void> open_first(const conf::Config& config, uint32_t listener, uint32_t index);
     Result<void> claim(const conf::Listener& listener, const Wanted& wanted, const ListeningAddress& place);
     Result<void> claim_all(const conf::Config& config, const Roster& roster);

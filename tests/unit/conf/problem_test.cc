@@ -206,4 +206,32 @@ BOOST_AUTO_TEST_CASE(values_that_do_not_go_together) {
                "tcpd.yaml:2:14: supervisor.respawn: initial (1m) is above max (30s)\n");
 }
 
+BOOST_AUTO_TEST_CASE(clients_of_a_unix_socket_have_no_address) {
+    const std::string keys =
+        ", handler: echo, allow: 10.0.0.0/8, deny: 10.1.0.0/16, "
+        "limits: {connections_per_ip: 3}";
+    const std::string why =
+        "clients of a unix socket have no address, and this listener has no other socket "
+        "(listen: IPV4:PORT, [IPV6]:PORT or *:PORT)";
+    BOOST_TEST(complaints_in(with_listener("listen: [unix:/a, unix:/b]" + keys)) ==
+               "listeners.a.allow: " + why + "; listeners.a.deny: " + why +
+                   "; listeners.a.limits.connections_per_ip: " + why);
+    BOOST_TEST(complaints_in(with_listener("listen: unix:/a, handler: echo, allow: [], "
+                                           "limits: {connections_per_ip: 0}")) == "");
+    for (const std::string listen : {"127.0.0.1:7000", "systemd:x"}) {
+        const Loaded loaded = load_text(with_listener("listen: '" + listen + "'" + keys));
+        BOOST_TEST(problems_of(loaded) == "");
+        BOOST_TEST(loaded.warnings.empty());
+    }
+    const Loaded some =
+        load_text(with_listener("listen: [unix:/a, 127.0.0.1:7000], handler: echo, "
+                                "deny: 10.1.0.0/16"));
+    BOOST_TEST(problems_of(some) == "");
+    BOOST_REQUIRE(some.warnings.size() == 1U);
+    BOOST_TEST(some.warnings[0] ==
+               kMain +
+                   ":1:67: warning: listeners.a.deny: does not hold for this listener's unix sockets, "
+                   "whose clients have no address");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

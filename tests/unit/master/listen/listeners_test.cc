@@ -230,4 +230,36 @@ BOOST_AUTO_TEST_CASE(all_or_nothing) {
     BOOST_TEST(!std::filesystem::exists(folder / "s"));
 }
 
+// Only the socket itself shows what it is.
+BOOST_AUTO_TEST_CASE(rules_for_addresses_need_a_socket_that_has_some) {
+    const Folder folder;
+    const auto passed = [&](std::initializer_list<std::string> texts) {
+        std::vector<InheritedSocket> sockets;
+        for (const std::string& text : texts) {
+            const Address address = *Address::parse(text, true);
+            UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+            BOOST_REQUIRE(::bind(fd.get(), address.get(), address.length()) == 0);
+            BOOST_REQUIRE(::listen(fd.get(), 1) == 0);
+            sockets.push_back({"x", std::move(fd)});
+        }
+        return InheritedSockets(std::move(sockets));
+    };
+    conf::Listener plain = listener("a", {});
+    plain.listen = *Address::parse_listen("systemd:x");
+    conf::Config wanted = config({plain});
+    wanted.listeners[0].deny.push_back(*AddressBlock::parse("10.0.0.0/8"));
+    const auto refused = Listeners::open(wanted, 1, passed({"unix:" + folder / "one"}));
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST(refused.error().text() ==
+               "listeners.a.deny: clients of a unix socket have no address, and "
+               "this listener has no other socket");
+    BOOST_TEST(bool{Listeners::open(wanted, 1, passed({"unix:" + folder / "two", "127.0.0.1:0"}))});
+    BOOST_TEST(bool{Listeners::open(wanted, 1, passed({"127.0.0.1:0"}))});
+    auto opened = Listeners::open(config({plain}), 1, passed({"unix:" + folder / "three"}));
+    BOOST_REQUIRE(opened);
+    const auto changed = opened->prepare(wanted, first_roster(wanted));
+    BOOST_REQUIRE(!changed);
+    BOOST_TEST((changed.error().code == ErrorCode::bad_config));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
