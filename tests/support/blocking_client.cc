@@ -22,6 +22,14 @@ void limit_waits(int fd) {
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
 
+// A call with a time limit ends with EINTR where this process was stopped and goes on (signal(7)).
+ssize_t take(int fd, char* to, size_t bytes) {
+    for (;;) {
+        const ssize_t got = recv(fd, to, bytes, 0);
+        if (got >= 0 || errno != EINTR) return got;
+    }
+}
+
 UniqueFd connected(const Address& address, const ClientOptions& options) {
     UniqueFd fd(socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!fd) fail("socket");
@@ -49,6 +57,7 @@ BlockingClient::BlockingClient(UniqueFd accepted) : fd_(std::move(accepted)) {
 void BlockingClient::send(std::string_view bytes) {
     while (!bytes.empty()) {
         const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
         if (sent < 0) fail("send");
         bytes.remove_prefix(static_cast<size_t>(sent));
     }
@@ -62,7 +71,7 @@ std::string BlockingClient::receive(size_t bytes) {
     std::string all(bytes, '\0');
     size_t have = 0;
     while (have < bytes) {
-        const ssize_t got = recv(fd_.get(), all.data() + have, bytes - have, 0);
+        const ssize_t got = take(fd_.get(), all.data() + have, bytes - have);
         if (got < 0) fail("receive");
         if (got == 0) throw Failed("the other end closed after " + std::to_string(have) + " bytes");
         have += static_cast<size_t>(got);
@@ -74,7 +83,7 @@ std::string BlockingClient::receive_all() {
     std::string all;
     char buffer[16384];
     for (;;) {
-        const ssize_t got = recv(fd_.get(), buffer, sizeof buffer, 0);
+        const ssize_t got = take(fd_.get(), buffer, sizeof buffer);
         if (got < 0) fail("receive");
         if (got == 0) return all;
         all.append(buffer, static_cast<size_t>(got));
@@ -99,7 +108,7 @@ void BlockingClient::reset() {
 Ending BlockingClient::wait_end() {
     char buffer[16384];
     ssize_t got;
-    while ((got = recv(fd_.get(), buffer, sizeof buffer, 0)) > 0) continue;
+    while ((got = take(fd_.get(), buffer, sizeof buffer)) > 0) continue;
     if (got == 0) return Ending::orderly;
     return errno == EAGAIN ? Ending::timed_out : Ending::reset;
 }

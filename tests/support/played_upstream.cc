@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include "tests/support/fake_upstream.h"
@@ -41,11 +43,17 @@ FramedClient PlayedUpstream::accept() const {
 
 std::jthread echo_all(const FramedClient& server) {
     return std::jthread([fd = server.fd()] {
+        const auto was_interrupted = [](ssize_t result) { return result < 0 && errno == EINTR; };
         std::vector<char> buffer(64 * 1024);
-        for (ssize_t got; (got = recv(fd, buffer.data(), buffer.size(), 0)) > 0;) {
-            for (ssize_t at = 0, sent; at < got; at += sent) {
-                sent = send(fd, buffer.data() + at, static_cast<size_t>(got - at), MSG_NOSIGNAL);
-                if (sent <= 0) return;
+        for (;;) {
+            const ssize_t got = recv(fd, buffer.data(), buffer.size(), 0);
+            if (was_interrupted(got)) continue;
+            if (got <= 0) break;
+            for (ssize_t at = 0; at < got;) {
+                const ssize_t sent =
+                    send(fd, buffer.data() + at, static_cast<size_t>(got - at), MSG_NOSIGNAL);
+                if (sent <= 0 && !was_interrupted(sent)) return;
+                at += std::max<ssize_t>(sent, 0);
             }
         }
         shutdown(fd, SHUT_WR);
