@@ -29,7 +29,7 @@ BOOST_AUTO_TEST_CASE(nothing_of_the_upstream_comes_before_auth_ok) {
         for (uint32_t pass = 1; pass <= 6; ++pass) {
             daemon.wait_complete(1);
             FramedClient client(daemon.address("it"));
-            BOOST_REQUIRE_EQUAL(daemon.count("it", "open"), 1U);
+            wait_for("it to be accepted", [&] { return daemon.count("it", "open") == 1; });
             area.arm(point, fault::Action::kill, pass);
             client.send(frame_bytes(ControlType::auth, credential(kToken)) + bytes_of({request}));
             FramedClient server = upstream.accept();

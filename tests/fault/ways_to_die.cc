@@ -50,7 +50,7 @@ void die_of(Action action, const std::string& said, const std::string& watchdog 
     check_all_finished(peer.results());
     BOOST_TEST_MESSAGE(peer.results().text());
     daemon.check_nothing_lost();
-    BOOST_CHECK_MESSAGE(daemon.count_in_err(said) >= times_said, "the log does not say " << said);
+    wait_for("the log to say " + said, [&] { return daemon.count_in_err(said) >= times_said; });
     wait_for("the dead to have dumped their cores", [&] { return daemon.processes().size() == 3; });
 }
 

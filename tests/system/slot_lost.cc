@@ -41,6 +41,7 @@ BOOST_AUTO_TEST_CASE(of_two) {
         BOOST_REQUIRE(clients.back()->echoes("hello"));
     }
     const Pids lost = daemon.pids(0);
+    BOOST_REQUIRE(lost.both());
     kill_both(lost);
     wait_for("the loss to be counted", [&] { return daemon.count("echo", "lost slot_lost") > 0; });
     BOOST_CHECK(BlockingClient(address).echoes("a new one"));
@@ -55,7 +56,7 @@ BOOST_AUTO_TEST_CASE(of_two) {
     BOOST_TEST_MESSAGE(gone << " of 40 connections were lost");
     BOOST_CHECK_EQUAL(daemon.count("echo", "lost slot_lost"), gone);
     BOOST_CHECK_LT(gone, 40U);
-    BOOST_CHECK_EQUAL(daemon.count("echo", "open"), 40 - gone);
+    wait_for("the others to be open", [&] { return daemon.count("echo", "open") == 40 - gone; });
     daemon.wait_complete(2);
 }
 
@@ -79,7 +80,8 @@ BOOST_AUTO_TEST_CASE(again_and_again) {
         descriptors = descriptors_of(daemon.master());
     }
     settle(daemon);
-    BOOST_CHECK_EQUAL(descriptors_of(daemon.master()), descriptors);
+    // Either count may hold a request's own socket for a moment more; what leaks is one or more a loss.
+    wait_for("no more files than before", [&] { return descriptors_of(daemon.master()) <= descriptors; });
     BOOST_CHECK_EQUAL(address.port(), daemon.address("echo").port());
 }
 
