@@ -157,7 +157,7 @@ BOOST_AUTO_TEST_CASE(an_error_behind_a_reply_and_many_pongs) {
 }
 
 BOOST_AUTO_TEST_CASE(an_upstream_that_stays_after_the_last_reply) {
-    Proxied it(", timeouts: {half_close: 300ms}");
+    Proxied it(", timeouts: {half_close: 1s}");
     Ends second = it.another();
     it.client.send(frame_bytes(kType, "request") + frame_bytes(ControlType::close) + "behind it");
     second.client.send(frame_bytes(kType, "request") + "GET / HTTP/1.1\r\n\r\n");
@@ -239,7 +239,7 @@ BOOST_AUTO_TEST_CASE(nobody_answers_and_the_client_stays) {
 }
 
 BOOST_AUTO_TEST_CASE(a_drain) {
-    Proxied it("", {}, "drain: {stop: 3s, spread: false}\n");
+    Proxied it("", {}, "drain: {stop: 5s, spread: false}\n");
     it.client.send_frame(kType, "before");
     BOOST_CHECK_EQUAL(it.server.receive_frame(), (Frame{kType, "before"}));
     it.daemon.send(SIGTERM);

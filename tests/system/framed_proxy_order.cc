@@ -184,7 +184,7 @@ BOOST_AUTO_TEST_CASE(an_end_before_their_place_came) {
         it.wait_closed("goodbye");
     }
     {
-        Proxied it(", timeouts: {half_close: 500ms}");
+        Proxied it(", timeouts: {half_close: 1s}");
         it.client.send(sent);
         it.client.end_output();
         take_requests(it.server, 0, 2);

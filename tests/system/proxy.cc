@@ -91,7 +91,7 @@ BOOST_AUTO_TEST_CASE(servers_take_turns) {
 BOOST_AUTO_TEST_CASE(the_next_server_when_one_does_not_answer) {
     const SilentPort silent;
     const FakeUpstream upstream;
-    TestDaemon daemon(config(silent.text() + ", " + upstream.text(), ", timeouts: {dial: 200ms}"));
+    TestDaemon daemon(config(silent.text() + ", " + upstream.text(), ", timeouts: {dial: 500ms}"));
     run(daemon.address("front"), {.up_bytes = 1000}, 4);
     BOOST_CHECK_EQUAL(upstream.settled().finished, 4U);
 }

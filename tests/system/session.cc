@@ -151,14 +151,14 @@ BOOST_AUTO_TEST_CASE(twice_is_a_malformed_frame) {
 }
 
 BOOST_AUTO_TEST_CASE(late) {
-    Guarded guarded(", timeouts: {auth: 300ms}, heartbeat: {interval: 50ms, misses: 1}");
+    Guarded guarded(", timeouts: {auth: 1s}, heartbeat: {interval: 50ms, misses: 1}");
     const auto begin = SteadyClock::now();
     FramedClient silent = guarded.client(), slow = guarded.client(), in_time = guarded.client();
     in_time.authenticate(kAlpha);
     slow.send(std::string_view(frame_bytes(ControlType::auth, credential(kAlpha))).substr(0, 25));
     // No heartbeat before it is known who it is.
     silent.expect_last_error(FrameError::unauthorized);
-    BOOST_CHECK_GE(ms_since(begin), 300 - 2 * kTick);
+    BOOST_CHECK_GE(ms_since(begin), 1000 - 2 * kTick);
     slow.expect_last_error(FrameError::unauthorized);
     silent.close();
     slow.close();
@@ -268,29 +268,31 @@ BOOST_AUTO_TEST_CASE(a_silent_client_is_lost_after_all_misses) {
     BOOST_CHECK_GE(worst, 4 * 300 - kTick);
     BOOST_CHECK_LT(worst, 4 * 300 + 5000);
     wait_for("the count", [&] { return guarded.daemon->count("it", "closed heartbeat_lost") == 1; });
-    BOOST_CHECK_EQUAL(guarded.daemon->count_in_err(hex(id)), 1U);
+    wait_for("its line", [&] { return guarded.daemon->count_in_err(hex(id)) == 1; });
 }
 
-// A PONG, a whole frame, part of one.
+// A PONG, a whole frame, part of one. Each round is shorter than the time in which a silent client is lost,
+// so that the test has time to run, and the rounds together are longer.
 BOOST_AUTO_TEST_CASE(any_byte_is_a_sign_of_life) {
-    TestDaemon daemon(config(listener("heartbeat: {interval: 150ms, misses: 1}")));
+    TestDaemon daemon(config(listener("heartbeat: {interval: 300ms, misses: 3}")));
     const std::string long_one = frame_bytes(7, payload_of(300));
     FramedClient client(daemon.address("it"));
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 5; ++i) {
         BOOST_CHECK(client.receive_frame().is(ControlType::ping));
         client.send_frame(ControlType::pong);
     }
-    for (int i = 0; i < 4; ++i) {
+    for (size_t i = 0; i < 5; ++i) {
         BOOST_CHECK(client.receive_frame().is(ControlType::ping));
-        client.send(std::string_view(long_one).substr(static_cast<size_t>(i), 1));
+        client.send(std::string_view(long_one).substr(i, 1));
     }
-    BOOST_CHECK(client.receive_frame().is(ControlType::ping));
-    client.send(std::string_view(long_one).substr(4));
-    BOOST_CHECK_EQUAL(client.receive_frame(), (Frame{7, payload_of(300)}));
     const auto begin = SteadyClock::now();
+    client.send(std::string_view(long_one).substr(5));
+    Frame reply = client.receive_frame();
+    while (reply.is(ControlType::ping)) reply = client.receive_frame();  // one that it was late for
+    BOOST_CHECK_EQUAL(reply, (Frame{7, payload_of(300)}));
     BOOST_CHECK(client.receive_frame().is(ControlType::ping));
     BOOST_CHECK(client.wait_end() != Ending::timed_out);
-    BOOST_CHECK_GE(ms_since(begin), 2 * 150 - 2 * kTick);
+    BOOST_CHECK_GE(ms_since(begin), 4 * 300 - 2 * kTick);
 }
 
 BOOST_AUTO_TEST_CASE(a_busy_client_gets_no_ping) {
@@ -303,7 +305,7 @@ BOOST_AUTO_TEST_CASE(a_busy_client_gets_no_ping) {
 // Its time is the one to flush, whatever the heartbeat; it could not answer a PING.
 BOOST_AUTO_TEST_CASE(none_after_the_clients_end) {
     TestDaemon daemon(
-        config(listener("heartbeat: {interval: 100ms, misses: 1}, limits: {output_high: "
+        config(listener("heartbeat: {interval: 500ms, misses: 1}, limits: {output_high: "
                         "4MiB, output_low: 1MiB}")));
     FramedClient client(daemon.address("it"), {.receive_buffer = 4096, .segment = 536});
     std::vector<Frame> frames;
@@ -311,7 +313,7 @@ BOOST_AUTO_TEST_CASE(none_after_the_clients_end) {
     client.send(bytes_of(frames));
     client.end_output();
     const auto begin = SteadyClock::now();
-    wait_for("more than the heartbeat's time", [&] { return ms_since(begin) > 600; });
+    wait_for("more than the heartbeat's time", [&] { return ms_since(begin) > 1500; });
     for (const Frame& frame : frames) BOOST_REQUIRE_EQUAL(client.receive_frame(), frame);
     client.expect_end();
     wait_for("the count", [&] { return daemon.count("it", "closed finished") == 1; });
@@ -320,7 +322,7 @@ BOOST_AUTO_TEST_CASE(none_after_the_clients_end) {
 // What it sends waits in the kernel as long as its replies wait for it: that is no silence.
 BOOST_AUTO_TEST_CASE(a_client_that_is_held_back_is_not_silent) {
     TestDaemon daemon(
-        config(listener("max_frame: 100MiB, heartbeat: {interval: 100ms, misses: 1}, limits: {output_high: "
+        config(listener("max_frame: 100MiB, heartbeat: {interval: 500ms, misses: 1}, limits: {output_high: "
                         "16KiB, output_low: 4KiB}")));
     // More than the kernel's buffers take: what it sends is not read to the end.
     std::string much;
@@ -334,7 +336,7 @@ BOOST_AUTO_TEST_CASE(a_client_that_is_held_back_is_not_silent) {
         }
     });
     const auto begin = SteadyClock::now();
-    wait_for("more than the heartbeat's time", [&] { return ms_since(begin) > 600; });
+    wait_for("more than the heartbeat's time", [&] { return ms_since(begin) > 1500; });
     BOOST_CHECK_EQUAL(daemon.count("it", "open"), 1U);
     shutdown(client.fd(), SHUT_RDWR);
 }
@@ -350,7 +352,6 @@ BOOST_AUTO_TEST_CASE(goaway_with_the_grace_that_is_left) {
     const uint32_t grace_ms = client.expect_goaway();
     BOOST_CHECK_LT(ms_since(begin), 2000);
     BOOST_CHECK(grace_ms > 1000 && grace_ms <= 3000);
-    const auto told = SteadyClock::now();
     // It goes on, and is answered until the end.
     const auto is_answered = [&] {
         client.send_frame(7, "more");
@@ -363,8 +364,8 @@ BOOST_AUTO_TEST_CASE(goaway_with_the_grace_that_is_left) {
         }();
         return !header.empty() && client.receive(worker::kTcpdHeaderBytes + 3).ends_with("more");
     };
-    while (is_answered()) BOOST_REQUIRE_LT(ms_since(told), 10'000);
-    BOOST_CHECK_GE(ms_since(told), grace_ms - 100);
+    while (is_answered()) BOOST_REQUIRE_LT(ms_since(begin), 10'000);
+    BOOST_CHECK_GE(ms_since(begin), grace_ms - 100);
     client.expect_end();
     client.close();
     BOOST_CHECK_EQUAL(daemon.wait_exit(), 0);
@@ -437,12 +438,12 @@ BOOST_AUTO_TEST_CASE(goaway_for_a_listener_that_a_reload_removes) {
     FramedClient kept(daemon.address("it")), old(daemon.address("old"));
     BOOST_CHECK(kept.is_served() && old.is_served());
     const auto begin = SteadyClock::now();
-    reload(daemon, config(listener(), "workers: 1\ndrain: {replaced: 1500ms, spread: false}\n"));
+    reload(daemon, config(listener(), "workers: 1\ndrain: {replaced: 3s, spread: false}\n"));
     const uint32_t grace_ms = old.expect_goaway();
-    BOOST_CHECK_LE(grace_ms, 1500U);
+    BOOST_CHECK_LE(grace_ms, 3000U);
     BOOST_CHECK(old.is_served());
     old.expect_end();
-    BOOST_CHECK_GE(ms_since(begin), 1500 / 2);
+    BOOST_CHECK_GE(ms_since(begin), 3000 / 2);
     old.close();
     BOOST_CHECK(kept.is_served());
     BOOST_CHECK(!kept.has_input());
