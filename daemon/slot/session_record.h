@@ -40,9 +40,9 @@ struct SessionWord {
 };
 
 struct SessionRecord {
-    uint64_t word;         // SessionWord
-    uint64_t in;           // chunk in which the frame in hand is gathered, or what came behind AUTH; 0: none
-    uint64_t later;        // chunk of replies that wait for the end of a frame that is passed on; 0: none
+    uint64_t word;   // SessionWord
+    uint64_t in;     // chunk in which the frame in hand is gathered, or what waits for its time; 0: none
+    uint64_t later;  // chunk of replies that wait for the end of a frame that is passed on; 0: none
     uint64_t progress[3];  // worker::FrameProgress of the frame in hand
     uint64_t messages;     // frames taken, control frames not counted
     union {

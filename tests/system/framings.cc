@@ -255,6 +255,26 @@ BOOST_AUTO_TEST_CASE(a_rate_of_messages) {
     BOOST_CHECK(client.receive_frame().is(ControlType::pong));
 }
 
+// Whoever has no errors to send is not read for a while: what came at once goes on by itself, as time allows.
+BOOST_AUTO_TEST_CASE(a_rate_of_lines) {
+    TestDaemon daemon(config("echo, limits: {message_rate: 20/s}", "line"));
+    BlockingClient client(daemon.address("it"));
+    std::string lines;
+    for (int i = 0; i < 70; ++i) lines += std::to_string(i) + "\r\n";
+    const auto begin = SteadyClock::now();
+    client.send(lines);
+    client.end_output();
+    BOOST_CHECK_EQUAL(client.receive(lines.size()), lines);
+    BOOST_CHECK_GE((SteadyClock::now() - begin) / 1ms, 2400);
+    BOOST_CHECK_EQUAL(client.receive_all(), "");
+    client = BlockingClient(daemon.address("it"));
+    client.send(lines);
+    client.end_output();
+    daemon.change_hands();
+    BOOST_CHECK_EQUAL(client.receive_all(), lines);
+    daemon.check_nothing_lost();
+}
+
 // Each of them is told, or may go on; whoever is whole is served.
 BOOST_DATA_TEST_CASE(a_budget_of_memory, boost::unit_test::data::make({"worker", "total"}), scope) {
     TestDaemon daemon("workers: 1\nmemory: {" + std::string(scope) +

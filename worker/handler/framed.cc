@@ -91,11 +91,12 @@ bool Framed::is_sound(Connection c) {
     }
     if (record.in == 0) return frame.seen_bytes == 0 || word.has(streamed);
     if (!chunks.is_valid(record.in) || !chunks.mark_used(session.chunk())) return false;
-    if (word.state == SessionState::joining) {
+    const bool is_joining = word.state == SessionState::joining;
+    if (frame.seen_bytes == 0) {
         const uint64_t kept = chunks.link(session.chunk()).range;
-        return kept != 0 && kept <= chunks.bytes(session.chunk()) && frame.seen_bytes == 0;
+        return (is_joining || c.has(slot::kThrottled)) && kept != 0 && kept <= chunks.bytes(session.chunk());
     }
-    return frame.seen_bytes != 0 && frame.seen_bytes <= chunks.bytes(session.chunk());
+    return !is_joining && frame.seen_bytes <= chunks.bytes(session.chunk());
 }
 
 char* Framed::describe(Connection c, char* text) const {
@@ -124,6 +125,8 @@ Step Framed::on_bytes(Connection from, Bytes received, slot::Journal::Redo& chan
         return take_with_errors(in);
     if (received.count == 0) [[unlikely]]
         return {};
+    if (from.has(slot::kThrottled) && !in.session.is_inside_frame() && keep_rest(in, in.text)) [[unlikely]]
+        return {.consumed = received.count};
     return in.session.is_inside_frame() ? go_on(in) : take_frames(in);
 }
 
@@ -177,10 +180,14 @@ void Framed::count(Input& in, uint32_t frames, uint64_t rate_ns) {
     if (rate_.is_limited() && !in.from.is_dialled()) in.changes.set(&record.rate_ns, rate_ns);
 }
 
+bool Framed::is_used_up(const Input& in, uint64_t rate_ns) const {
+    return !is_tcpd_ && !in.from.is_dialled() && rate_.wait_ns(rate_ns, connections_.now_ns()) != 0;
+}
+
 // A framing without error frames does not read its client for a while instead. Behind a whole frame: what was
 // begun is read to its end.
 bool Framed::keep_rate(Input& in, uint64_t rate_ns) {
-    if (is_tcpd_ || in.from.is_dialled() || rate_.wait_ns(rate_ns, connections_.now_ns()) == 0) return false;
+    if (!is_used_up(in, rate_ns)) return false;
     hold_back(in);
     return true;
 }
@@ -221,11 +228,12 @@ Step Framed::take_frames(Input& in) {
         rate_ns = next_rate_ns;
         end += total;
         ++frames;
+        if (is_used_up(in, rate_ns)) break;
     }
     if (verdict.what != What::relay) count(in, frames, rate_ns);
-    const bool is_held_back = keep_rate(in, rate_ns);
-    if (verdict.what == What::drop) return {.consumed = end, .is_timed = is_held_back};
-    return {.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = is_held_back};
+    const bool waits = keep_rate(in, rate_ns);
+    if (verdict.what == What::drop) return {.consumed = end, .is_timed = waits};
+    return {.consumed = end, .to = sink_of(in.from), .run = {in.bytes.at, end}, .is_timed = waits};
 }
 
 // Further bytes of the frame in hand.
@@ -261,6 +269,20 @@ Step Framed::go_on(Input& in) {
     step.run = {in.bytes.at, taken};
     step.asks_again = next == FrameStep::whole && step.to && has_put_off(step.to);
     return step;
+}
+
+// All that is left of the input waits for its time, without a frame in hand. False: there is no memory for it
+// within the budget.
+bool Framed::keep_rest(Input& in, std::string_view rest) {
+    slot::ChunkPool& chunks = connections_.chunks();
+    if (chunks.is_over_budget()) return false;
+    const slot::ChunkId chunk =
+        rest.size() <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
+    if (chunk == 0) return false;
+    std::memcpy(chunks.data(chunk), rest.data(), rest.size());
+    chunks.link(chunk).range = rest.size();
+    in.session.set_chunk(in.changes, chunk);
+    return true;
 }
 
 bool Framed::end_streamed(Input& in) {

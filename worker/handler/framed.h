@@ -95,8 +95,10 @@ private:
     FrameVerdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
     static FrameVerdict::What what_of_upstream(ControlType type);
     void count(Input& in, uint32_t frames, uint64_t rate_ns);
+    bool is_used_up(const Input& in, uint64_t rate_ns) const;
     bool keep_rate(Input& in, uint64_t rate_ns);
     void hold_back(Input& in);
+    bool keep_rest(Input& in, std::string_view rest);
 
     // framed_control.cc
     Step answer(Input& in, const FrameVerdict& verdict, const FrameProgress& frame, std::string_view payload,
@@ -146,6 +148,9 @@ private:
     void end_late(Connection c, FrameError code, std::string_view reason, slot::CloseReason why);
     void say_goodbye(Connection c, Session session, const Goodbye& goodbye);
     void send_ping(Connection c, Session session);
+    // It is read again when its time comes, and waits for nothing else.
+    static bool is_held_back(Connection c) { return c.has(slot::kThrottled) && !c.has(slot::kPaused); }
+    void read_on(Connection c, Session session);
 
     Connections& connections_;
     Framing framing_, reply_framing_;

@@ -237,16 +237,7 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
 Step Framed::begin_joining(Input& in, slot::SessionWord word, Step step) {
     const std::string_view rest = in.text.substr(step.consumed);
     step.consumed = in.bytes.count;
-    if (!rest.empty()) {
-        slot::ChunkPool& chunks = connections_.chunks();
-        if (chunks.is_over_budget()) return shed(in, step);
-        const slot::ChunkId chunk =
-            rest.size() <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
-        if (chunk == 0) return shed(in, step);
-        std::memcpy(chunks.data(chunk), rest.data(), rest.size());
-        chunks.link(chunk).range = rest.size();
-        in.session.set_chunk(in.changes, chunk);
-    }
+    if (!rest.empty() && !keep_rest(in, rest)) return shed(in, step);
     word.state = SessionState::joining;
     in.session.set_word(in.changes, word);
     slot::RecordWord record_word = in.from.word();

@@ -61,7 +61,7 @@ int32_t Framed::ticks_left(Connection c) const {
     int32_t left = kNoDeadline;
     if (frame_ != 0 && session.is_inside_frame() && is_heard(c)) left = until(c->input_tick + frame_, now);
     if (c.is_dialled()) return left;
-    if (c.has(slot::kThrottled)) left = std::min(left, static_cast<int32_t>(held_back_ticks(c)));
+    if (is_held_back(c)) left = std::min(left, static_cast<int32_t>(held_back_ticks(c)));
     if (!session.is_active() && auth_ != 0) {
         left = std::min(left, until(slot::to_tick(c->opened_ns) + auth_, now));
     }
@@ -88,11 +88,7 @@ void Framed::on_due(Connection c) {
         return end_late(c, FrameError::malformed, "the frame stalled", CloseReason::stalled);
     }
     if (c.is_dialled()) return;
-    if (c.has(slot::kThrottled) && held_back_ticks(c) == 0) {
-        c->input_tick = now;
-        c.set(slot::kThrottled, false);
-        connections_.update_interest(c);
-    }
+    if (is_held_back(c) && held_back_ticks(c) == 0) return read_on(c, session);
     if (!session.is_active() && auth_ != 0 && until(slot::to_tick(c->opened_ns) + auth_, now) <= 0) {
         return end_late(c, FrameError::unauthorized, "authentication is late", CloseReason::unauthorized);
     }
@@ -148,6 +144,26 @@ void Framed::say_goodbye(Connection c, Session session, const Goodbye& goodbye) 
     // Where replies follow each other without a pause, its place comes only between two of them.
     (void)put_off(changes, session, Rank::goaway, goaway);
     changes.commit();
+}
+
+// What was kept comes first.
+void Framed::read_on(Connection c, Session session) {
+    const slot::ChunkId kept = session.is_inside_frame() ? 0 : session.chunk();
+    if (kept != 0 && !connections_.have_receive_chunk()) return;  // it is due again at once
+    const uint64_t tag = c.tag();
+    c->input_tick = connections_.now();
+    slot::RecordWord word = c.word();
+    word.flags &= static_cast<uint16_t>(~slot::kThrottled);
+    slot::Journal::Redo changes(connections_.journal());
+    changes.set(&c->word, word.pack());
+    if (kept == 0) {
+        changes.commit();
+    } else {
+        session.set_chunk(changes, 0);
+        connections_.hand_in(changes, c, {}, kept,
+                             static_cast<uint32_t>(connections_.chunks().link(kept).range));
+    }
+    if (c.tag() == tag && c.state() == slot::State::open) connections_.update_interest(c);
 }
 
 void Framed::send_ping(Connection c, Session session) {

@@ -377,13 +377,48 @@ BOOST_FIXTURE_TEST_CASE(what_is_never_answered_is_not_refused_either, RateFixtur
 
 BOOST_FIXTURE_TEST_CASE(a_framing_without_errors_holds_its_client_back, LineRateFixture) {
     const Ends e = client();
-    BOOST_TEST(ask(e, "1\n2\n3\n4\n") == "1\n2\n3\n4\n");
-    BOOST_TEST(ask(e, "5\n") == "");
-    pass(900ms);
+    BOOST_TEST(ask(e, "1\n2\n") == "1\n2\n");
+    BOOST_TEST(ask(e, "3\n") == "");
+    pass(400ms);
     BOOST_TEST(read_now(e.client.get()) == "");
     succeed();
-    pass(700ms);
-    BOOST_TEST(read_now(e.client.get()) == "5\n");
+    pass(200ms);
+    BOOST_TEST(read_now(e.client.get()) == "3\n");
+}
+
+// Those that came with the last one that was in time wait, whatever happens meanwhile.
+BOOST_FIXTURE_TEST_CASE(what_comes_at_once_is_held_back_as_well, LineRateFixture) {
+    const Ends e = client();
+    BOOST_TEST(ask(e, "1\n2\n3\n4\n5\nno end") == "1\n2\n");
+    BOOST_TEST(ask(e, "\n6\n") == "");
+    ::shutdown(e.client.get(), SHUT_WR);
+    pass(50ms);
+    for (const char* line : {"3\n", "4\n", "5\n", "no end\n", "6\n"}) {
+        pass(350ms);
+        BOOST_TEST(read_now(e.client.get()) == "");
+        succeed();
+        pass(150ms);
+        BOOST_TEST(read_now(e.client.get()) == line);
+    }
+    pass(600ms);
+    BOOST_TEST(read_now(e.client.get()) == "EOF");
+    BOOST_TEST(!at(e.server));
+    BOOST_TEST(closed(slot::CloseReason::finished) == 1u);
+    check_no_chunk_is_left();
+}
+
+// 60 KB of them in one read; over the budget of memory they are served at once, and paid for by waiting.
+BOOST_FIXTURE_TEST_CASE(a_burst_is_held_back_where_there_is_memory, LineRateFixture) {
+    const std::string burst(60'000, '\n');
+    const Ends e = client(), poor = client();
+    BOOST_TEST(ask(e, burst) == "\n\n");
+    pass(5200ms);
+    BOOST_TEST(read_now(e.client.get()).size() == 10u);
+    worker->connections.chunks().set_budgets(1, 0);
+    (void)ask(poor, std::string(100, '\n'));
+    BOOST_TEST(session(poor).messages == 100u);
+    (void)ask(poor, "\n");
+    BOOST_TEST(session(poor).messages == 100u);
 }
 
 // It is paid for when it begins, and read to its end all the same.
