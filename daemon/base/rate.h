@@ -39,7 +39,13 @@ public:
     }
 
     // Counts one that is taken in any case; it is paid for by waiting.
-    void charge(uint64_t& due_ns, uint64_t now_ns) const { due_ns = std::max(due_ns, now_ns) + interval_ns_; }
+    void charge(uint64_t& due_ns, uint64_t now_ns) const {
+        due_ns = std::max(cut(due_ns, now_ns), now_ns) + interval_ns_;
+    }
+    // What this rate could have left, where another one may have left more.
+    uint64_t cut(uint64_t due_ns, uint64_t now_ns) const {
+        return std::min(due_ns, now_ns + ahead_ns_ + interval_ns_);
+    }
     // Until one would be admitted.
     uint64_t wait_ns(uint64_t due_ns, uint64_t now_ns) const {
         return is_limited() && due_ns > now_ns + ahead_ns_ ? due_ns - now_ns - ahead_ns_ : 0;

@@ -83,6 +83,8 @@ bool Framed::is_sound(Connection c) {
     if (word.has(streamed) && (record.in != 0 || frame.seen_bytes == 0)) return false;
     if (frame.total_bytes != 0 && frame.seen_bytes >= frame.total_bytes) return false;
     if (c.is_dialled() && !owed_of(c).is_sound()) return false;
+    // By the rate that its listener has now.
+    if (!c.is_dialled()) session.record().rate_ns = rate_.cut(record.rate_ns, connections_.now_ns());
     slot::ChunkPool& chunks = connections_.chunks();
     if (record.later != 0) {
         const auto later = static_cast<slot::ChunkId>(record.later);

@@ -91,6 +91,20 @@ BOOST_AUTO_TEST_CASE(what_another_rate_left_is_over_soon) {
     BOOST_TEST(slow.admit(due, kBegin + kSecond));
 }
 
+// One that is taken in any case, as well.
+BOOST_AUTO_TEST_CASE(what_another_rate_charged_is_over_soon) {
+    const RateLimit slow(1, 60 * kSecond), fast(20, kSecond);
+    uint64_t due = 0;
+    for (int i = 0; i < 5; ++i) slow.charge(due, kBegin);
+    BOOST_TEST(fast.wait_ns(fast.cut(due, kBegin), kBegin) == kSecond / 20);
+    BOOST_TEST(slow.wait_ns(slow.cut(due, kBegin), kBegin) == 60 * kSecond);
+    BOOST_TEST(RateLimit().wait_ns(RateLimit().cut(due, kBegin), kBegin) == 0U);
+    for (uint64_t left : {due, ~uint64_t{0}}) {
+        fast.charge(left, kBegin);
+        BOOST_TEST(fast.wait_ns(left, kBegin) == 2 * (kSecond / 20));
+    }
+}
+
 // Of two workers one has looked at the clock later: the other must not give back what that one took.
 BOOST_AUTO_TEST_CASE(a_clock_that_lags_behind_another_gives_nothing_away) {
     const RateLimit rate(1'000, kSecond);

@@ -407,6 +407,20 @@ BOOST_FIXTURE_TEST_CASE(what_comes_at_once_is_held_back_as_well, LineRateFixture
     check_no_chunk_is_left();
 }
 
+BOOST_FIXTURE_TEST_CASE(a_reload_to_a_faster_rate_ends_the_wait_for_a_slower_one, LineRateFixture) {
+    config.limits.message_rate = {1, 1h};
+    install();
+    const Ends e = client();
+    BOOST_TEST(ask(e, "1\n2\n3\n") == "1\n");
+    pass(1s);
+    config.limits.message_rate = {10, 1s};
+    succeed();
+    pass(150ms);
+    BOOST_TEST(read_now(e.client.get()) == "2\n");
+    pass(150ms);
+    BOOST_TEST(read_now(e.client.get()) == "3\n");
+}
+
 // 60 KB of them in one read; over the budget of memory they are served at once, and paid for by waiting.
 BOOST_FIXTURE_TEST_CASE(a_burst_is_held_back_where_there_is_memory, LineRateFixture) {
     const std::string burst(60'000, '\n');
