@@ -176,10 +176,15 @@ FrameVerdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) co
     return verdict;
 }
 
+// As `judge` left it.
+void Framed::charge(Input& in, uint64_t rate_ns) {
+    if (rate_.is_limited() && !in.from.is_dialled()) in.changes.set(&in.session.record().rate_ns, rate_ns);
+}
+
 void Framed::count(Input& in, uint32_t frames, uint64_t rate_ns) {
     slot::SessionRecord& record = in.session.record();
     in.changes.set(&record.messages, record.messages + frames);
-    if (rate_.is_limited() && !in.from.is_dialled()) in.changes.set(&record.rate_ns, rate_ns);
+    charge(in, rate_ns);
 }
 
 bool Framed::is_used_up(const Input& in, uint64_t rate_ns) const {
@@ -224,6 +229,7 @@ Step Framed::take_frames(Input& in) {
         const auto total = static_cast<uint32_t>(frame.total_bytes);
         if (verdict.what == What::control || verdict.what == What::refuse ||
             verdict.what == What::unauthorized) {
+            if (verdict.what == What::refuse) charge(in, next_rate_ns);
             const std::string_view payload = rest.substr(frame.header_bytes, frame.payload_bytes());
             return answer(in, verdict, frame, payload, {.consumed = total});
         }
@@ -310,7 +316,10 @@ Step Framed::keep_on(Input& in, const FrameProgress& frame, uint32_t count) {
     if (verdict.what == What::pass || verdict.what == What::drop) this->count(in, 1, rate_ns);
     if (goes_on) return begin_passing(in, frame, count);
     Step step{.consumed = count};
-    if (verdict.what == What::refuse) step = answer(in, verdict, frame, {}, step);
+    if (verdict.what == What::refuse) {
+        charge(in, rate_ns);
+        step = answer(in, verdict, frame, {}, step);
+    }
     return begin_dropping(in, frame, step);
 }
 
@@ -425,6 +434,7 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId c
         step.is_timed = keep_rate(in, rate_ns);
         return step;
     }
+    if (verdict.what == What::refuse) charge(in, rate_ns);
     // What is that long is no control frame, and refused without a look at it.
     const std::string_view held(connections_.chunks().data(chunk), frame.total_bytes - beyond);
     const std::string_view payload =

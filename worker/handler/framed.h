@@ -94,6 +94,7 @@ private:
     bool end_streamed(Input& in);
     FrameVerdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
     static FrameVerdict::What what_of_upstream(ControlType type);
+    void charge(Input& in, uint64_t rate_ns);
     void count(Input& in, uint32_t frames, uint64_t rate_ns);
     bool is_used_up(const Input& in, uint64_t rate_ns) const;
     bool keep_rate(Input& in, uint64_t rate_ns);

@@ -367,6 +367,29 @@ BOOST_FIXTURE_TEST_CASE(messages_beyond_their_rate_are_refused_in_their_place, R
     asks(e, long_one.substr(60'000) + frame(8), frame(8));
 }
 
+// Each is a message, and an answer.
+BOOST_FIXTURE_TEST_CASE(messages_that_no_route_takes_keep_to_the_rate, RateFixture) {
+    config.handler.kind = conf::HandlerKind::routes;
+    config.handler.routes = {{.types = {{9, 9}}, .action = conf::RouteAction::error, .error = 429}};
+    install();
+    const Ends e = client();
+    const std::string none = error(FrameError::malformed, "no route for this type");
+    const std::string no = error(FrameError::too_many, "too many messages");
+    asks(e, frame(1) + frame(2) + frame(3), none + none + no);
+    pass(500ms);
+    asks(e, frame(9) + frame(4), no + no);
+    const std::string gathered = frame(5, std::string(1000, 'x')), bare = frame(6);
+    for (const std::string& slow : {gathered, bare}) {
+        pass(500ms);
+        asks(e, slow.substr(0, 10), "");
+        asks(e, slow.substr(10) + frame(7), none + no);
+    }
+    pass(500ms);
+    asks(e, gathered.substr(0, 20), none);
+    asks(e, gathered.substr(20) + frame(7), no);
+    BOOST_TEST(session(e).messages == 0u);
+}
+
 BOOST_FIXTURE_TEST_CASE(what_is_never_answered_is_not_refused_either, RateFixture) {
     config.handler.kind = conf::HandlerKind::discard;
     install();
