@@ -97,6 +97,49 @@ BOOST_AUTO_TEST_CASE(who_reads_slowly_is_not_idle) {
     check_all_finished(peer.results());
 }
 
+// Over its rate for a second. What it says meanwhile waits.
+BOOST_AUTO_TEST_CASE(who_is_not_read_is_not_idle) {
+    const FakeUpstream upstream;
+    TestDaemon daemon(
+        "workers: 1\nlisteners:\n  lines: {listen: 127.0.0.1:0, framing: line, handler: echo, "
+        "limits: {message_rate: 100/s}, timeouts: {idle: 300ms}}\n  front: {listen: 127.0.0.1:0, "
+        "handler: {proxy: back}, timeouts: {idle: 300ms}, limits: {output_high: 64KiB, output_low: "
+        "16KiB}}\nupstreams: {back: {servers: [" +
+        upstream.text() + "]}}\n");
+    BlockingClient client(daemon.address("lines")), held_back(daemon.address("front"), {4096, 536});
+    Hello hello;
+    hello.role = Role::source;
+    hello.down_bytes = 4 << 20;
+    held_back.send(hello.bytes());
+    std::string lines;
+    for (int i = 0; i < 200; ++i) lines += "a\n";
+    BOOST_CHECK(client.echoes(lines));
+    const auto begin = SteadyClock::now();
+    BOOST_CHECK(client.echoes("b\n"));
+    BOOST_CHECK_GT((SteadyClock::now() - begin) / 1ms, 600);
+    BOOST_CHECK_EQUAL(held_back.receive(4 << 20).size(), size_t{4 << 20});
+    for (auto* one : {&client, &held_back}) BOOST_CHECK(one->wait_end() == Ending::orderly);
+}
+
+// Its place is free long before its rate would let it be read again; but what it sent before counts.
+BOOST_AUTO_TEST_CASE(who_leaves_while_it_is_not_read_is_noticed) {
+    TestDaemon daemon(
+        "workers: 1\nlisteners: {it: {listen: 127.0.0.1:0, framing: line, handler: echo, "
+        "limits: {message_rate: 50/s}}}\n");
+    BlockingClient gone(daemon.address("it"));
+    std::string lines;
+    for (int i = 0; i < 5000; ++i) lines += "a\n";
+    BOOST_CHECK(gone.echoes(lines));
+    gone.close();
+    BlockingClient ended(daemon.address("it"));
+    BOOST_CHECK(ended.echoes(lines.substr(0, 300)));
+    ended.send("the last\n");
+    ended.end_output();
+    BOOST_CHECK_EQUAL(ended.receive_all(), "the last\n");
+    wait_for("its place", [&] { return daemon.count("it", "open") == 0; });
+    BOOST_CHECK_EQUAL(daemon.count("it", "closed finished"), 2U);
+}
+
 BOOST_AUTO_TEST_CASE(a_stream_that_is_cut_by_a_limit_does_not_look_whole) {
     const FakeUpstream upstream;
     for (const char* timeouts : {"idle: 300ms, slow_reader: 0", "slow_reader: 300ms"}) {
@@ -104,7 +147,7 @@ BOOST_AUTO_TEST_CASE(a_stream_that_is_cut_by_a_limit_does_not_look_whole) {
         BlockingClient client(daemon.address("front"), {.receive_buffer = 4096, .segment = 536});
         Hello hello;
         hello.role = Role::source;
-        hello.down_bytes = 4 << 20;
+        hello.down_bytes = 250'000;  // less than output_high
         hello.ends_first = 1;
         client.send(hello.bytes());
         wait_for("its end", [&] { return daemon.count("front", "open") == 0; });

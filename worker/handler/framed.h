@@ -55,6 +55,9 @@ public:
     bool say_last_word(Connection to) override;
     bool on_no_upstream(Connection client, slot::CloseReason why) override;
     uint64_t own_backlog(Connection c) const override { return proxy_ && !c.is_dialled() ? c->out_bytes : 0; }
+    bool keeps_input(Connection c) const override {
+        return session_of(c).chunk() != 0 && !session_of(c).is_inside_frame();
+    }
     bool is_sound(Connection c) override;
     void forget(Connection c) override;
     std::string_view identity_of(Connection c) const override { return session_of(c).identity(); }

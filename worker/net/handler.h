@@ -83,6 +83,8 @@ public:
     // Output of `from` itself that is not made by what its `source_of` sends: reading from it pauses by it,
     // too.
     virtual uint64_t own_backlog(Connection) const { return 0; }
+    // Bytes that were read from it wait to be handled.
+    virtual bool keeps_input(Connection) const { return false; }
     // For a successor: what it keeps beside the record makes sense; its chunks are marked as used.
     virtual bool is_sound(Connection) { return true; }
     // Of a record that is not followed any more: its chunks are not its own.

@@ -2,6 +2,7 @@
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,6 +20,7 @@ namespace {
 
 constexpr Tick kLingerTicks = 60;    // 1 s, from the end of our output to the end of a connection that closes
 constexpr Tick kDialRetryTicks = 6;  // 100 ms after a local fault
+constexpr Tick kLookTicks = 60;      // 1 s, between two looks at who is not read
 
 // A point in the drain's second half.
 uint64_t spread_point(uint64_t id, uint64_t begin_ns, uint64_t until_ns) {
@@ -27,6 +29,15 @@ uint64_t spread_point(uint64_t id, uint64_t begin_ns, uint64_t until_ns) {
 }
 
 Tick later(Tick a, Tick b) { return static_cast<int32_t>(a - b) < 0 ? b : a; }
+
+// What it sends meanwhile waits in the kernel: its silence says nothing.
+bool is_unheard(Connection c) { return c.has(slot::kPaused | slot::kThrottled) && !c.has(slot::kEndIn); }
+
+// Without an event for it, as of who is not read.
+bool has_only_end_unread(int fd) {
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
 
 }  // namespace
 
@@ -132,6 +143,11 @@ void Connections::update_interest(Connection c) {
         return;
     }
     if (events == c->interest && (events == 0 || !c.has(slot::kUnregistered))) return;
+    // Until now it could not be heard.
+    if ((events & ~c->interest & EPOLLIN) != 0) {
+        c->active_tick = now_;
+        if (const Connection peer = peer_of(c)) arm(peer);
+    }
     FAULT_POINT(interest_before_change);
     poller_.change({c.fd(), c.generation()}, events);
     c->interest = static_cast<uint8_t>(events);
@@ -191,15 +207,17 @@ Connections::Due Connections::next_due(Connection c) const {
         const bool ended = (word.flags & slot::kEndIn) != 0;
         const bool both = ended && (!peer || peer.has(slot::kEndIn));
         const bool drains = c.has_output() || (peer && peer.has_output());
+        const bool unheard = is_unheard(c) || (peer && is_unheard(peer));
         const Tick active = peer ? later(c->active_tick, peer->active_tick) : c->active_tick;
-        consider_end(active, rules.idle, CloseReason::idle);
+        if (!unheard) consider_end(active, rules.idle, CloseReason::idle);
+        if (c.has(slot::kThrottled) && !ended) consider(Due::What::look, kLookTicks);
         if (c.has_output()) consider_end(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
         if (both) {
             const Tick since = peer ? later(c->ended_tick, peer->ended_tick) : c->ended_tick;
             consider_end(since, rules.closing, CloseReason::closing_timeout);
         }
         // What is on its way still is slow_reader's.
-        if (ended && !both && !drains) {
+        if (ended && !both && !drains && !unheard) {
             consider_end(later(c->ended_tick, active), rules.half_close, CloseReason::half_closed);
         }
     }
@@ -229,6 +247,10 @@ void Connections::on_deadline(int fd) {
     if (!c) return;
     take_in_hand(c);
     const Due due = next_due(c);
+    if (due.what == Due::What::look && !rules_of(c)->handler->keeps_input(c) && has_only_end_unread(fd)) {
+        c.set(slot::kThrottled, false);
+        return update_interest(c);
+    }
     if (due.left > 0) {
         if (due.left != kNoDeadline) deadlines_.arm(fd, now_ + static_cast<Tick>(due.left));
         return;
@@ -238,6 +260,7 @@ void Connections::on_deadline(int fd) {
         case Due::What::dial_again: return rules_of(c)->handler->on_accepted(c);
         case Due::What::handler: return on_handler_due(c);
         case Due::What::end: return on_end_due(c, due.why);
+        case Due::What::look: return;
     }
 }
 
