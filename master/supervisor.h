@@ -131,8 +131,7 @@ public:
     void set_parked(uint32_t slot, bool parked) { slots_[slot].parked = parked; }
     // One slot more: the first that has ended, or one at the end; its number. Not if spare_slots is 0.
     uint32_t add_slot(uint64_t now);
-    // How many may be added: one that drains keeps its number until it has ended.
-    uint32_t spare_slots() const;
+    uint32_t spare_slots() const;  // one that drains keeps its number until it has ended
     // One fewer: its connections may end by `end_ns` (0: no limit), then it is ended and stays so.
     void dismiss(uint32_t slot, uint64_t end_ns, uint64_t now);
     // Slots that are to serve, ascending.

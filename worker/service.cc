@@ -347,8 +347,13 @@ void Service::replace_log(const slot::Received& received) {
                              {MessageType::log_replaced, done ? 0u : static_cast<uint32_t>(errno)});
 }
 
-void Service::close_listeners() {
-    for (const auto& listener : listeners_) listener->accept_rest_and_close(kNullFd);
+void Service::close_listeners(bool leaves_queues) {
+    for (const auto& listener : listeners_) {
+        if (leaves_queues && listener->is_shared())
+            listener->leave_to_others(kNullFd);
+        else
+            listener->accept_rest_and_close(kNullFd);
+    }
 }
 
 void Service::begin_drain() {
@@ -357,9 +362,11 @@ void Service::begin_drain() {
     FAULT_POINT(drain_begun);
     const auto& control = image_.memory.master_control();
     drain_end_ns_ = control.drain_end_ns.load();
-    close_listeners();
+    const uint32_t manner = control.drain_manner.load();
+    close_listeners((manner & slot::kDrainLeavesQueues) != 0);
     image_.memory.worker_control().seat_state.store(static_cast<uint32_t>(SeatState::draining));
-    connections_.begin_drain(control.drain_begin_ns.load(), drain_end_ns_, control.drain_spread.load() != 0);
+    connections_.begin_drain(control.drain_begin_ns.load(), drain_end_ns_,
+                             (manner & slot::kDrainSpreads) != 0);
     if (!tick_.is_active()) tick_.start_every(kTickSeconds);
 }
 
@@ -374,7 +381,7 @@ void Service::on_master_gone() {
         const uint64_t now = monotonic_ns();
         const uint64_t limit = to_ns(image_.config.drain.stop);
         control.drain_end_ns.store(limit == 0 ? 0 : now + limit);
-        control.drain_spread.store(image_.config.drain.spread);
+        control.drain_manner.store(image_.config.drain.spread ? slot::kDrainSpreads : 0);
         control.drain_begin_ns.store(now, std::memory_order_release);
     }
     begin_drain();

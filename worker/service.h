@@ -63,7 +63,7 @@ private:
     void close_left_sockets();
     void begin_drain();
     void on_master_gone();
-    void close_listeners();
+    void close_listeners(bool leaves_queues);
     void end_if_done();
     void replace_log(const slot::Received& received);
     void sweep();

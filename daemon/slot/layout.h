@@ -62,6 +62,9 @@ struct ServiceWord {
     }
 };
 
+// Close what is open evenly over the time; leave those who wait in a queue that all slots share to the others.
+inline constexpr uint32_t kDrainSpreads = 1, kDrainLeavesQueues = 2;
+
 // Writer: the master, but for `word`, which both sides compare and swap. Readers: worker, standby.
 struct MasterControl {
     std::atomic<uint64_t> word;  // ServiceWord
@@ -72,8 +75,8 @@ struct MasterControl {
     std::atomic<uint32_t> reaped_seats;
     std::atomic<uint64_t> drain_begin_ns;  // monotonic; stored last of the three. 0: no drain
     std::atomic<uint64_t> drain_end_ns;    // 0 with drain_begin_ns set: no limit
-    std::atomic<uint32_t> drain_spread;
-    std::atomic<uint32_t> accept_paused;  // 1: this slot accepts nothing (it lost its standby) until it is 0
+    std::atomic<uint32_t> drain_manner;    // kDrain...
+    std::atomic<uint32_t> accept_paused;   // 1: this slot accepts nothing (it lost its standby) until it is 0
     // Tables beside the one in service that hold, or may hold, copies of the connections: of an attempt that
     // was begun, of an image that went out of service. Counted up before the word is, down once the table is
     // gone. Not 0: a close alone does not end a connection, nor its registration.

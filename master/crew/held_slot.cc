@@ -76,7 +76,9 @@ void HeldSlot::read_messages() {
 // What it is told lies in slot memory as well; a slot whose socket is full is told by that, or killed in the
 // end.
 void HeldSlot::drain(const DrainOrder& order) {
-    control().drain_spread.store(order.spread ? 1 : 0, std::memory_order_relaxed);
+    const uint32_t manner =
+        (order.spread ? slot::kDrainSpreads : 0) | (order.leaves_queues ? slot::kDrainLeavesQueues : 0);
+    control().drain_manner.store(manner, std::memory_order_relaxed);
     control().drain_end_ns.store(order.end_ns, std::memory_order_relaxed);
     control().drain_begin_ns.store(order.begin_ns, std::memory_order_release);
     channel_->send({slot::MessageType::drain});

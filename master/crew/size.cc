@@ -54,7 +54,11 @@ void Crew::dismiss(uint32_t number, Duration limit) {
 
 void Crew::tell_dismissal(uint32_t number) {
     const uint64_t end_ns = supervisor_.slot(number).dismissal_end_ns;
-    if (held_[number]) held_[number]->drain({monotonic_ns(), end_ns, config().drain.spread});
+    const DrainOrder order{.begin_ns = monotonic_ns(),
+                           .end_ns = end_ns,
+                           .spread = config().drain.spread,
+                           .leaves_queues = !supervisor_.is_resting()};
+    if (held_[number]) held_[number]->drain(order);
 }
 
 void Crew::rest() {

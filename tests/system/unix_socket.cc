@@ -1,5 +1,6 @@
 // Unix sockets: a stale path is replaced, one that is in use is not, and connections spread over the slots.
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -124,6 +125,24 @@ BOOST_AUTO_TEST_CASE(a_crowd_is_served_and_spread_over_many_and_over_fewer) {
     peer.wind_down();
     peer.finish();
     check_all_finished(peer.results());
+}
+
+// Its own connections may end by a time limit; whoever was queued when it went is not one of them.
+BOOST_AUTO_TEST_CASE(a_worker_that_goes_leaves_the_queue_to_the_others) {
+    TestDaemon daemon(config("$DIR/echo.sock"));
+    daemon.wait_complete(2);
+    const pid_t stays = daemon.pids(0).worker, goes = daemon.pids(1).worker;
+    kill(stays, SIGSTOP);
+    kill(goes, SIGSTOP);
+    std::vector<std::unique_ptr<BlockingClient>> clients;
+    for (int i = 0; i < 20; ++i) clients.push_back(std::make_unique<BlockingClient>(daemon.address("echo")));
+    daemon.send(SIGTTOU);
+    wait_for("it to be dismissed", [&] { return daemon.count_in_err("slot 1 takes no new") == 1; });
+    kill(goes, SIGCONT);
+    wait_for("it to end", [&] { return daemon.count_in_err("slot 1 has ended") == 1; });
+    kill(stays, SIGCONT);
+    for (auto& client : clients) BOOST_CHECK(client->echoes("hello"));
+    daemon.check_nothing_lost();
 }
 
 BOOST_AUTO_TEST_CASE(the_path_goes_with_the_daemon) {

@@ -138,6 +138,11 @@ void Listener::accept_rest_and_close(int null_fd) {
         if (step == Step::empty || step == Step::paused) break;
     }
     connections_.journal().publish_idle();
+    leave_to_others(null_fd);
+}
+
+void Listener::leave_to_others(int null_fd) {
+    if (closed_) return;
     stop();
     closed_ = true;
     dup3(null_fd, place_.fd, O_CLOEXEC);

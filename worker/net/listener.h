@@ -43,6 +43,9 @@ public:
     // Takes what is queued, then puts /dev/null in the socket's place: its number stays taken, and a standby
     // that names it by number finds nothing to accept from.
     void accept_rest_and_close(int null_fd);
+    // Where other slots take what is queued.
+    void leave_to_others(int null_fd);
+    bool is_shared() const { return place_.is_shared; }
     void on_acceptable();
 
     // A descriptor that was accepted from this listener by a predecessor which died before it had a record.

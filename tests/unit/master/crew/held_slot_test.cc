@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(a_drain_is_in_memory_when_it_is_told) {
     BOOST_TEST((pair.told() == slot::MessageType::drain));
     BOOST_TEST(pair.control().drain_begin_ns.load() == 5U);
     BOOST_TEST(pair.control().drain_end_ns.load() == 9U);
-    BOOST_TEST(pair.control().drain_spread.load() == 1U);
+    BOOST_TEST(pair.control().drain_manner.load() == slot::kDrainSpreads);
 }
 
 BOOST_AUTO_TEST_CASE(a_stop_takes_the_image_out_of_service_first) {
