@@ -175,6 +175,24 @@ BOOST_AUTO_TEST_CASE(an_upstream_that_stays_after_the_last_reply) {
     for (const char* reason : {"goodbye", "malformed"}) it.wait_closed(reason);
 }
 
+// How many replies a request has is not known where the protocol is another one: a greeting came first.
+BOOST_AUTO_TEST_CASE(replies_of_another_protocol_come_before_the_end) {
+    for (const bool upstream_stays : {false, true}) {
+        const std::string half_close = upstream_stays ? "300ms" : "1m";
+        Proxied it(", max_frame: 1KiB, timeouts: {half_close: " + half_close + "}", {}, "", "line");
+        it.server.send("220 hello\r\n");
+        BOOST_CHECK_EQUAL(it.client.receive(11), "220 hello\r\n");
+        it.client.send("do it\r\n" + std::string(3000, 'x'));
+        BOOST_CHECK_EQUAL(it.server.receive(7), "do it\r\n");
+        it.server.expect_end();
+        it.server.send("250 done\r\n");
+        if (!upstream_stays) it.server.close();
+        BOOST_CHECK_EQUAL(it.client.receive_all(), "250 done\r\n");
+        it.client.close();
+        it.wait_closed("too_long");
+    }
+}
+
 BOOST_AUTO_TEST_CASE(a_malformed_reply) {
     Proxied it;
     it.client.send_frame(kType, "request");

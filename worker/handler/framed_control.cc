@@ -101,13 +101,14 @@ bool Framed::end_after_replies(slot::Journal::Redo& changes, Connection client, 
     return true;
 }
 
-// The rest of a reply, replies that have not begun, or errors behind them.
+// The rest of a reply, replies that have not begun, or errors behind them. In another protocol than ours a
+// request may have several or none: they may come until its upstream ends.
 bool Framed::awaits_replies(Connection client) const {
     const Connection upstream = proxy_ ? connections_.peer_of(client) : Connection();
     if (!upstream) return false;
     if (!owed_of(upstream).is_empty()) return true;
     if (upstream.has(slot::kEndIn)) return false;
-    return is_reply_open(client) ||
+    return !is_tcpd_ || is_reply_open(client) ||
            session_of(client).record().messages > session_of(upstream).record().messages;
 }
 
