@@ -119,6 +119,18 @@ BOOST_AUTO_TEST_CASE(whatever_is_wrong_is_answered_and_closed) {
              [&] { return guarded.daemon->count("it", "closed unauthorized") == std::size(wrong); });
 }
 
+// Even where the file has its hash.
+BOOST_AUTO_TEST_CASE(an_empty_token_is_nobodys) {
+    Guarded guarded;
+    const std::string nobody = "nobody:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n";
+    guarded.write_tokens(kAlphaLine + nobody);
+    reload(*guarded.daemon);
+    FramedClient empty = guarded.client(), right = guarded.client();
+    empty.send_frame(ControlType::auth, credential(""));
+    empty.expect_last_error(FrameError::unauthorized);
+    right.authenticate(kAlpha);
+}
+
 BOOST_AUTO_TEST_CASE(other_faults_than_a_wrong_token_come_first) {
     Guarded guarded;
     FramedClient magic = guarded.client(), length = guarded.client(), end = guarded.client();

@@ -24,6 +24,7 @@ Authenticator::Authenticator(const conf::Auth& config)
 }
 
 const std::string* Authenticator::identify(std::string_view token) const {
+    if (token.empty()) return nullptr;
     Hash hash;
     SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash.data());
     auto at = std::lower_bound(tokens_.begin(), tokens_.end(), hash,

@@ -16,7 +16,7 @@ class Authenticator {
 public:
     explicit Authenticator(const conf::Auth& config);
     bool is_required() const { return is_required_; }
-    // Whose token it is; nullptr: nobody's.
+    // Whose token it is; nullptr: nobody's, as an empty one always is.
     const std::string* identify(std::string_view token) const;
 
 private:
