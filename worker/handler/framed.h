@@ -108,6 +108,7 @@ private:
     Step answer(Input& in, const FrameVerdict& verdict, const FrameProgress& frame, std::string_view payload,
                 Step step);
     Step on_control(Input& in, ControlType type, std::string_view payload, Step step);
+    Step refuse_unknown(Input& in, Step step);
     Step on_auth(Input& in, std::string_view payload, Step step);
     Step begin_joining(Input& in, slot::SessionWord word, Step step);
     void join(Connection dialled, Connection client);

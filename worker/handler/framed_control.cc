@@ -172,10 +172,7 @@ Step Framed::answer(Input& in, const FrameVerdict& verdict, const FrameProgress&
     if (verdict.what == What::control) {
         return on_control(in, static_cast<ControlType>(frame.type), payload, step);
     }
-    if (verdict.what == What::unauthorized) {
-        return end_with(in, FrameError::unauthorized, "authentication comes first", CloseReason::unauthorized,
-                        step);
-    }
+    if (verdict.what == What::unauthorized) return refuse_unknown(in, step);
     return refuse(in, verdict.refusal, step);
 }
 
@@ -189,10 +186,7 @@ Step Framed::on_control(Input& in, ControlType type, std::string_view payload, S
     }
     if (type == ControlType::auth && !is_active) return on_auth(in, payload, step);
     if (type == ControlType::close && payload.empty()) return on_goodbye(in, step);
-    if (!is_active) {
-        return end_with(in, FrameError::unauthorized, "authentication comes first", CloseReason::unauthorized,
-                        step);
-    }
+    if (!is_active) return refuse_unknown(in, step);
     switch (type) {
         case ControlType::pong: return step;
         case ControlType::ping:
@@ -206,6 +200,12 @@ Step Framed::on_control(Input& in, ControlType type, std::string_view payload, S
         case ControlType::close: return refuse(in, Refusal::close_with_payload, step);
         default: return refuse(in, Refusal::not_from_client, step);
     }
+}
+
+// Whoever is to say first who it is, and sends something else.
+Step Framed::refuse_unknown(Input& in, Step step) {
+    return end_with(in, FrameError::unauthorized, "authentication comes first", CloseReason::unauthorized,
+                    step);
 }
 
 // One try a connection.
@@ -302,6 +302,7 @@ Step Framed::on_fault(Input& in, const FrameProgress& frame, std::string_view fi
     }
     const bool is_dropped = is_tcpd_ && is_long && frame.type < kFirstControlType && in.session.is_active() &&
                             routes_.find(frame.type).what == What::drop;
+    if (is_long && !in.session.is_active()) return refuse_unknown(in, step);
     if (is_dropped) {  // never answered, not even by an error
         connections_.begin_closing(in.changes, in.from, why);
         return step;
