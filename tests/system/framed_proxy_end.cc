@@ -156,23 +156,54 @@ BOOST_AUTO_TEST_CASE(an_error_behind_a_reply_and_many_pongs) {
     }
 }
 
+// However long, and whatever it sends.
 BOOST_AUTO_TEST_CASE(an_upstream_that_stays_after_the_last_reply) {
-    Proxied it(", timeouts: {half_close: 1s}");
-    Ends second = it.another();
+    Proxied it(", timeouts: {half_close: 0}");
+    Ends second = it.another(), third = it.another(), idle = it.another();
     it.client.send(frame_bytes(kType, "request") + frame_bytes(ControlType::close) + "behind it");
     second.client.send(frame_bytes(kType, "request") + "GET / HTTP/1.1\r\n\r\n");
-    for (auto* server : {&it.server, &second.server}) {
+    third.client.send(frame_bytes(kType, "request"));
+    third.client.end_output();
+    idle.client.send(frame_bytes(ControlType::close));
+    const Frame push{type_of(ControlType::push), "news"};
+    for (auto* server : {&it.server, &second.server, &third.server}) {
         BOOST_CHECK_EQUAL(server->receive_frame().payload, "request");
         server->expect_end();
-        server->send_frame(kType, "reply");
+        server->send(bytes_of({push, {kType, "reply"}}));
     }
-    for (auto* client : {&it.client, &second.client}) {
-        BOOST_CHECK_EQUAL(client->receive_frame(), (Frame{kType, "reply"}));
+    for (auto* client : {&it.client, &second.client, &third.client}) {
+        check_same(*client, {push, {kType, "reply"}});
     }
-    it.client.expect_end();
+    for (auto* client : {&it.client, &third.client, &idle.client}) client->expect_end();
     second.client.expect_last_error(FrameError::malformed);
-    for (auto* client : {&it.client, &second.client}) client->close();
-    for (const char* reason : {"goodbye", "malformed"}) it.wait_closed(reason);
+    for (auto* client : {&it.client, &second.client, &idle.client}) client->close();
+    it.wait_closed("malformed");
+    it.wait_closed("finished");
+    it.wait_closed("goodbye", 2);
+    idle.server.expect_end();
+}
+
+// PUSHes are no answer, and do not make the time longer.
+BOOST_AUTO_TEST_CASE(an_upstream_that_does_not_answer_and_goes_on) {
+    for (const bool is_goodbye : {true, false}) {
+        Proxied it(", timeouts: {half_close: 1s, closing: 500ms}");
+        it.client.send(frame_bytes(kType, "request") +
+                       (is_goodbye ? frame_bytes(ControlType::close) : "GET / HTTP/1.1\r\n\r\n"));
+        BOOST_CHECK_EQUAL(it.server.receive_frame().payload, "request");
+        it.server.expect_end();
+        Frame last{type_of(ControlType::push), ""};
+        try {
+            while (last.is(ControlType::push)) {
+                it.server.send_frame(ControlType::push, "news");
+                last = it.client.receive_frame();
+            }
+        } catch (const Failed&) {  // the end
+            last = is_goodbye ? Frame{} : it.client.receive_frame();
+        }
+        BOOST_CHECK_EQUAL(last.is(ControlType::error), !is_goodbye);
+        it.client.close();
+        it.wait_closed(is_goodbye ? "goodbye" : "malformed");
+    }
 }
 
 // How many replies a request has is not known where the protocol is another one: a greeting came first.

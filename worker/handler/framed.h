@@ -53,6 +53,8 @@ public:
     void on_due(Connection c) override;
     bool says_goodbye() const override { return is_tcpd_; }
     bool say_last_word(Connection to) override;
+    bool close_if_answered(Connection client) override;
+    bool has_last_word(Connection c) const override { return session_of(c).word().has(slot::kLastWord); }
     bool on_no_upstream(Connection client, slot::CloseReason why) override;
     uint64_t own_backlog(Connection c) const override { return proxy_ && !c.is_dialled() ? c->out_bytes : 0; }
     bool keeps_input(Connection c) const override {

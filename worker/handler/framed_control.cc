@@ -136,6 +136,17 @@ bool Framed::say_last_word(Connection to) {
     return true;
 }
 
+// An upstream that keeps its end open, or sends what nobody asked for, does not keep a client that is done.
+bool Framed::close_if_answered(Connection client) {
+    if (!is_tcpd_ || client.is_dialled() || is_reply_open(client) || awaits_replies(client)) return false;
+    if (say_last_word(client)) return true;
+    slot::Journal::Redo changes(connections_.journal());
+    connections_.begin_closing(changes, client, CloseReason::finished);
+    changes.commit();
+    connections_.advance(client);
+    return true;
+}
+
 // False: the connection is gone, or closes already: what is said and goes out at once calls for the last word
 // again, so that this calls itself, once for each 4 KiB of errors at most.
 bool Framed::say_all_errors(Connection client) {

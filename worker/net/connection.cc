@@ -18,7 +18,7 @@ using slot::State;
 
 namespace {
 // What a step may have changed, and what follows from it is not done yet.
-constexpr uint16_t kUnsettled = slot::kClosing | slot::kEndIn | slot::kThrottled;
+constexpr uint16_t kUnsettled = slot::kClosing | slot::kEndIn | slot::kEndOut | slot::kThrottled;
 }  // namespace
 
 Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, slot::AddressCounts& addresses,

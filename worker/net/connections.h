@@ -205,7 +205,7 @@ private:
     Connection place(int fd, const slot::Record& fields, slot::RecordWord* word);
     // What is due next about a connection, and in how many ticks.
     struct Due {
-        enum class What : uint8_t { end, dial_timeout, dial_again, handler, look };
+        enum class What : uint8_t { end, last_word, dial_timeout, dial_again, handler, look };
         int32_t left = kNoDeadline;
         What what = What::end;
         slot::CloseReason why = slot::CloseReason::none;  // of `end`

@@ -58,6 +58,7 @@ bool Connections::pass_end(Connection from) {
         if (sink.has_output()) return true;
         shut(sink);
     }
+    if (!sink.has(slot::kEndIn) && rules_of(from)->handler->close_if_answered(from)) return false;
     if (!from.has(slot::kEndOut) || !sink.has(slot::kEndIn)) return true;
     end(from, CloseReason::finished);
     return false;
@@ -90,11 +91,11 @@ void Connections::go_on_closing(Connection c) {
     arm(c);
 }
 
-// The server of a client that is closing learns by RST that what it has may not be all.
+// The server of a client that is closing learns by RST that what it has may not be all, if it is not.
 void Connections::leave_peer(Connection c, Connection peer) {
     take_in_hand(c);
     slot::Journal::Redo redo(journal_);
-    doom(redo, peer, CloseReason::finished, true);
+    doom(redo, peer, CloseReason::finished, !peer.has(slot::kEndOut) || peer.has_output());
     redo.set(&c->peer, kNoPeer);
     redo.commit();
     finish(peer);

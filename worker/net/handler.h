@@ -78,6 +78,11 @@ public:
     // All that fed `to` is out and nothing more will come. True: it began to close it, saying why, or it is
     // gone. False: what it said, if anything, goes out before the end.
     virtual bool say_last_word(Connection /*to*/) { return false; }
+    // Its input has ended, which its sink was told. True: nothing more is to come for it, and it began to
+    // close it.
+    virtual bool close_if_answered(Connection /*from*/) { return false; }
+    // Its last word is due at the end of timeouts.closing, whatever still comes for it.
+    virtual bool has_last_word(Connection) const { return false; }
     // No server took it. True: it began to close it, saying why.
     virtual bool on_no_upstream(Connection /*client*/, slot::CloseReason) { return false; }
     // Output of `from` itself that is not made by what its `source_of` sends: reading from it pauses by it,

@@ -187,7 +187,7 @@ void Connections::push_appended(Connection source) {
         return rules_of(source)->handler->on_accepted(source);
     }
     if (source.state() != slot::State::open) return;
-    if (source.has(slot::kClosing) || source.has(slot::kEndIn)) return advance(source);
+    if (source.has(slot::kClosing | slot::kEndIn | slot::kEndOut)) return advance(source);
     if (source.has(slot::kThrottled)) update_interest(source);
 }
 

@@ -216,6 +216,9 @@ Connections::Due Connections::next_due(Connection c) const {
             const Tick since = peer ? later(c->ended_tick, peer->ended_tick) : c->ended_tick;
             consider_end(since, rules.closing, CloseReason::closing_timeout);
         }
+        if (ended && !both && rules.closing != 0 && rules.handler->has_last_word(c)) {
+            consider(Due::What::last_word, left_of(c->ended_tick, rules.closing));
+        }
         // What is on its way still is slow_reader's.
         if (ended && !both && !drains && !unheard) {
             consider_end(later(c->ended_tick, active), rules.half_close, CloseReason::half_closed);
@@ -260,6 +263,7 @@ void Connections::on_deadline(int fd) {
         case Due::What::dial_again: return rules_of(c)->handler->on_accepted(c);
         case Due::What::handler: return on_handler_due(c);
         case Due::What::end: return on_end_due(c, due.why);
+        case Due::What::last_word: return (void)rules_of(c)->handler->say_last_word(c);
         case Due::What::look: return;
     }
 }
