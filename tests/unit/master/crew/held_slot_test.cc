@@ -98,6 +98,8 @@ BOOST_AUTO_TEST_CASE(a_drain_is_in_memory_when_it_is_told) {
     BOOST_TEST(pair.control().drain_begin_ns.load() == 5U);
     BOOST_TEST(pair.control().drain_end_ns.load() == 9U);
     BOOST_TEST(pair.control().drain_manner.load() == slot::kDrainSpreads);
+    pair.held->drain({.begin_ns = 5, .end_ns = 9, .spread = false, .leaves_queues = true});
+    BOOST_TEST(pair.control().drain_manner.load() == slot::kDrainLeavesQueues);
 }
 
 BOOST_AUTO_TEST_CASE(a_stop_takes_the_image_out_of_service_first) {
