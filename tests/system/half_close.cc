@@ -129,7 +129,7 @@ BOOST_AUTO_TEST_CASE(who_reads_slowly_gets_all_that_was_sent_before_an_end) {
     for (const bool is_small : {false, true}) {
         const UpstreamOptions small{.receive_buffer = 4096, .segment = is_small ? 536 : 0};
         const FakeUpstream upstream(small);
-        TestDaemon daemon(proxy_config(upstream, ", timeouts: {half_close: 300ms}"));
+        TestDaemon daemon(proxy_config(upstream, ", timeouts: {half_close: 1s}"));
         Plan download{.far = Role::source,
                       .up_bytes = 40,
                       .down_bytes = 2 << 20,
