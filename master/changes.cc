@@ -28,19 +28,22 @@ std::string reason_of(const Result<T>& done) {
 
 // -- reload and upgrade
 
-void MasterProcess::begin_change() {
-    if (!changes_.is_waiting()) return;
+// False: none was to be begun now.
+bool MasterProcess::begin_change() {
+    if (!changes_.is_waiting()) return false;
     if (crew_->is_draining() || crew_->is_stopping()) return refuse_changes("tcpd is about to stop");
-    if (!crew_->can_roll_out() || !changes_.begin_next()) return;
+    if (!crew_->can_roll_out() || !changes_.begin_next()) return false;
     service_->reloading(describe_state());
     const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
     auto begun = is_upgrade ? upgrade() : reload();
     if (!begun) finish_change(begun.error().text());
+    return true;
 }
 
-void MasterProcess::refuse_changes(const std::string& reason) {
-    if (!changes_.begin_next()) return;
+bool MasterProcess::refuse_changes(const std::string& reason) {
+    if (!changes_.begin_next()) return false;
     finish_change(reason);
+    return true;
 }
 
 Result<void> MasterProcess::reload() {
@@ -63,11 +66,17 @@ Result<void> MasterProcess::upgrade() {
     return {};
 }
 
-// What happens before the loop sleeps is between two renewals, with nothing half done.
-void MasterProcess::go_on_with_upgrade() {
-    if (crew_->is_draining() || crew_->is_stopping())
-        return carry_out(upgrade_.abandon("tcpd is about to stop"));
-    if (crew_->can_roll_out()) carry_out(upgrade_.on_crew_free());
+// What happens before the loop sleeps is between two renewals, with nothing half done. False: nothing was to
+// be done now.
+bool MasterProcess::go_on_with_upgrade() {
+    UpgradeAction next;
+    if (crew_->is_draining() || crew_->is_stopping()) {
+        next = upgrade_.abandon("tcpd is about to stop");
+    } else if (crew_->can_roll_out()) {
+        next = upgrade_.on_crew_free();
+    }
+    carry_out(next);
+    return next.act != UpgradeAct::none;
 }
 
 // The program is tried by children: the loop goes on meanwhile.

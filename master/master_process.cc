@@ -208,9 +208,10 @@ int MasterProcess::serve() {
 }
 
 void MasterProcess::before_sleep() {
-    begin_change();
-    crew_->settle();
-    go_on_with_upgrade();
+    // What begins or ends here has consequences that no event will tell of.
+    do {
+        crew_->settle();
+    } while (begin_change() || go_on_with_upgrade());
     if (crew_->is_resting() && crew_->is_empty()) finish_all(drain_requests_, "drained");
     if (control_) control_->forget_done();
     if (crew_->is_over()) return ev_break(loop_.get(), EVBREAK_ALL);

@@ -75,10 +75,10 @@ private:
     void change_workers(int by);
 
     Result<void> reopen_log();
-    void begin_change();
+    bool begin_change();
     Result<void> reload();
     Result<void> upgrade();
-    void go_on_with_upgrade();
+    bool go_on_with_upgrade();
     void carry_out(const UpgradeAction& action);
     void on_checked(Result<UniqueFd> program);
     Result<void> roll_out_next_program();
@@ -86,7 +86,7 @@ private:
     Result<Change> read_change(int program, slot::Cause cause);
     MasterState save() const;
     void finish_change(const std::string& reason);
-    void refuse_changes(const std::string& reason);
+    bool refuse_changes(const std::string& reason);
 
     void drain();
     void stop();
