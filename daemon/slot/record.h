@@ -77,7 +77,7 @@ struct Record {
     uint8_t address_family;  // 4, 6; 0: unix
     uint8_t address[16];     // of the peer; IPv4 in the first four
     uint16_t port;
-    Tick input_tick;      // last byte from the peer
+    Tick input_tick;      // last byte from the peer, or another sign of its life
     uint32_t dropped;     // bytes read since it was shut while closing
     uint32_t faulted_at;  // low half of `received` when a worker fell over what came then
     uint8_t faults;       // 0: none did

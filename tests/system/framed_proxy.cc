@@ -1,6 +1,8 @@
 // Frames that go on to an upstream that the test plays: whole ones only, what tcpd answers itself and where
 // between them, and who is held back by whom.
 
+#include <poll.h>
+
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <functional>
@@ -184,6 +186,29 @@ BOOST_AUTO_TEST_CASE(a_client_that_pipelines_and_reads_late) {
         it.client.end_output();
         it.client.expect_end();
         it.daemon.check_nothing_lost();
+    }
+}
+
+// Its PONG comes late, since what it is to answer lies behind much that it reads first.
+BOOST_AUTO_TEST_CASE(a_client_that_reads_slowly_is_there) {
+    Proxied it(", heartbeat: {interval: 200ms, misses: 1}", {.receive_buffer = 4096});
+    constexpr unsigned kPushes = 1500;
+    const std::jthread pushing([&] {
+        std::string bytes;
+        for (unsigned i = 0; i < kPushes; ++i) bytes += frame_bytes(ControlType::push, payload_of(1000, i));
+        it.server.send(bytes);
+    });
+    const auto begin = SteadyClock::now();
+    unsigned seen = 0;
+    while (seen < kPushes) {
+        const Frame frame = it.client.receive_frame();
+        if (frame.is(ControlType::push)) {
+            BOOST_REQUIRE_EQUAL(frame.payload, payload_of(1000, seen++));
+        } else {
+            BOOST_REQUIRE(frame.is(ControlType::ping));
+            it.client.send_frame(ControlType::pong, frame.payload);
+        }
+        while (SteadyClock::now() - begin < seen * 2ms) poll(nullptr, 0, 1);  // some 500 KB a second
     }
 }
 

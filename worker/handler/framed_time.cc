@@ -101,6 +101,12 @@ void Framed::on_due(Connection c) {
     }
     if (!session.is_active() || heartbeat_ == 0 || !is_heard(c) || is_reply_open(c)) return;
     if (until(c->input_tick + heartbeat_ * (word.pings + 1u), now) > 0) return;
+    // A PING may lie behind much that it reads first.
+    if (connections_.sees_output_taken(c, false)) {
+        session.forget_pings();
+        c->input_tick = now;
+        return;
+    }
     if (word.pings >= misses_) return connections_.end(c, CloseReason::heartbeat_lost, true);
     send_ping(c, session);
 }

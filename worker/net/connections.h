@@ -125,6 +125,9 @@ public:
     void rewatch(Connection c);  // for a successor: whatever was registered, it is right afterwards
     void arm(Connection c);
     void look_at_deadlines();
+    // Whether the peer took some of the output that lay in the kernel when it was last asked. Nothing did:
+    // `at_first`, if some does now.
+    bool sees_output_taken(Connection c, bool at_first);
     void retry_starved();
     bool has_deadlines() const { return !deadlines_.is_empty() || !starved_.empty(); }
     // Every accepted connection ends by itself or at `until_ns` (0: no limit), with `spread` at a point of
@@ -213,8 +216,6 @@ private:
     Due next_due(Connection c) const;
     void on_deadline(int fd);
     void on_end_due(Connection c, slot::CloseReason why);
-    // Since it was asked before, of output that lay in the kernel; the first time, that some lies there.
-    bool sees_output_taken(Connection c);
     void on_handler_due(Connection c);
 
     slot::SlotMemory& memory_;

@@ -270,21 +270,22 @@ void Connections::on_deadline(int fd) {
 
 // The kernel tells of room for more only when much of its buffer was taken, and of what was taken last not at
 // all.
-bool Connections::sees_output_taken(Connection c) {
+bool Connections::sees_output_taken(Connection c, bool at_first) {
     int held = 0;
     if (ioctl(c.fd(), SIOCOUTQ, &held) != 0) return false;
     const uint32_t taken = held > 0 ? static_cast<uint32_t>(c->sent) - static_cast<uint32_t>(held) : 0;
     if (taken == c->taken) return false;
+    const bool is_seen = c->taken != 0 || at_first;
     c->taken = taken;
-    c->active_tick = c->progress_tick = now_;
-    return true;
+    c->active_tick = c->progress_tick = now_;  // or some time before: nobody knows
+    return is_seen;
 }
 
 void Connections::on_end_due(Connection c, CloseReason why) {
     if (why == CloseReason::idle || why == CloseReason::half_closed || why == CloseReason::slow_reader) {
         const Connection peer = why == CloseReason::slow_reader ? Connection() : peer_of(c);
-        const bool peer_takes = peer && sees_output_taken(peer);
-        if (sees_output_taken(c) || peer_takes) return arm(c);
+        const bool peer_takes = peer && sees_output_taken(peer, true);
+        if (sees_output_taken(c, true) || peer_takes) return arm(c);
     }
     // Its server keeps its end open, and has had its time for the replies.
     if (why == CloseReason::half_closed) {
