@@ -30,6 +30,7 @@ constexpr uint64_t kSettleNs = 1'000'000'000;
 constexpr int kNullFd = 0;       // standard input is /dev/null in every image
 constexpr int kMostRounds = 64;  // in our own epoll set before libev has its turn again
 constexpr double kTickSeconds = 0.05;
+constexpr uint64_t kStoodStillNs = 200'000'000;  // between two looks at the clock, of which there are more
 constexpr uint32_t kSweepStep = 2048;
 
 }  // namespace
@@ -246,7 +247,20 @@ void Service::before_sleep() {
     if (connections_.has_deadlines() && !tick_.is_active()) tick_.start_every(kTickSeconds);
 }
 
+// After a time in which this process did not run there may be bytes of any connection, and limits on silence
+// that are over: the bytes came first.
+void Service::catch_up() {
+    for (uint32_t seen = 0; seen <= connections_.open_count();) {
+        const int count = connections_.poller().poll(events_.data(), static_cast<int>(events_.size()));
+        if (count == 0) break;
+        connections_.set_now(monotonic_ns());
+        for (int i = 0; i < count; ++i) dispatch(events_[static_cast<size_t>(i)]);
+        seen += static_cast<uint32_t>(count);
+    }
+}
+
 void Service::on_tick() {
+    if (monotonic_ns() - connections_.now_ns() > kStoodStillNs) catch_up();
     connections_.set_now(monotonic_ns());
     beat();
     connections_.look_at_deadlines();

@@ -66,6 +66,7 @@ private:
     void close_listeners(bool leaves_queues);
     void end_if_done();
     void replace_log(const slot::Received& received);
+    void catch_up();
     void sweep();
     [[noreturn]] void retire(uint32_t closed_at_end);
     void dispatch(const epoll_event& event);
