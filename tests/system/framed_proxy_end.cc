@@ -256,6 +256,43 @@ BOOST_AUTO_TEST_CASE(a_streamed_reply_that_is_cut) {
     other.wait_closed("upstream_malformed");
 }
 
+BOOST_AUTO_TEST_CASE(a_long_request_that_stalls) {
+    for (const bool is_answered_first : {true, false}) {
+        Proxied it(", timeouts: {frame: 300ms, half_close: 0}");
+        const std::string part = header_bytes(kType, 200'000) + payload_of(100'000);
+        it.client.send(frame_bytes(kType, "whole") + part);
+        BOOST_CHECK_EQUAL(it.server.receive_frame().payload, "whole");
+        BOOST_CHECK(it.server.receive(part.size()) == part);
+        if (is_answered_first) it.server.send_frame(kType, "reply");
+        it.server.expect_end();
+        if (!is_answered_first) it.server.send_frame(kType, "reply");
+        BOOST_CHECK_EQUAL(it.client.receive_frame(), (Frame{kType, "reply"}));
+        BOOST_CHECK_EQUAL(it.client.expect_last_error(FrameError::malformed), "the frame stalled");
+        it.client.close();
+        it.wait_closed("stalled");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_reply_that_stalls) {
+    Proxied it(", timeouts: {frame: 300ms}");
+    it.client.send_frame(kType, "request");
+    it.server.send(frame_bytes(kType, "another") + frame_bytes(kType, payload_of(3000)).substr(0, 1500));
+    Ends second = it.another();
+    second.client.send(frame_bytes(kType, "request") + frame_bytes(ControlType::close) + "behind it");
+    second.server.send(frame_bytes(kType, payload_of(3000)).substr(0, 1500));
+    BOOST_CHECK_EQUAL(it.client.receive_frame().payload, "another");
+    for (auto* client : {&it.client, &second.client}) {
+        client->expect_last_error(FrameError::failed);
+        client->close();
+    }
+    it.wait_closed("stalled", 2);
+    Ends third = it.another();
+    const std::string part = header_bytes(kType, 200'000) + payload_of(100'000);
+    third.server.send(part);
+    BOOST_CHECK(third.client.receive(part.size()) == part);
+    BOOST_CHECK(ends_without_a_byte(third.client));
+}
+
 BOOST_AUTO_TEST_CASE(nobody_listens) {
     const RefusingPort refusing;
     const TestDaemon daemon(proxy_config(refusing.text(), ""));

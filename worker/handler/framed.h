@@ -153,6 +153,7 @@ private:
     slot::Tick held_back_ticks(Connection c) const;
     void begin_end(Connection c, std::string_view error, slot::CloseReason why);
     void end_late(Connection c, FrameError code, std::string_view reason, slot::CloseReason why);
+    void end_reply_late(Connection upstream, slot::CloseReason why);
     void say_goodbye(Connection c, Session session, const Goodbye& goodbye);
     void send_ping(Connection c, Session session);
     // It is read again when its time comes, and waits for nothing else.

@@ -108,8 +108,10 @@ bool Framed::awaits_replies(Connection client) const {
     if (!upstream) return false;
     if (!owed_of(upstream).is_empty()) return true;
     if (upstream.has(slot::kEndIn)) return false;
+    // A request that was cut is owed none.
+    const bool is_cut = client.has(slot::kEndIn) && session_of(client).word().has(slot::kPassingOn);
     return !is_tcpd_ || is_reply_open(client) ||
-           session_of(client).record().messages > session_of(upstream).record().messages;
+           session_of(client).record().messages > session_of(upstream).record().messages + is_cut;
 }
 
 // Errors whose place does not come any more, then what was put off. Inside a frame that was cut there is no

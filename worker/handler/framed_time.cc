@@ -22,10 +22,15 @@ bool is_heard(Connection c) {
     return !c.has(slot::kEndIn | slot::kEndOut | slot::kPaused | slot::kThrottled);
 }
 
+// An upstream that had the end of its input owes replies all the same.
+bool may_stall(Connection c) {
+    return c.is_dialled() ? !c.has(slot::kEndIn | slot::kPaused | slot::kThrottled) : is_heard(c);
+}
+
 }  // namespace
 
 bool Framed::stalls(Connection c, Session session) const {
-    return frame_ != 0 && session.is_inside_frame() && is_heard(c) &&
+    return frame_ != 0 && session.is_inside_frame() && may_stall(c) &&
            until(c->input_tick + frame_, connections_.now()) <= 0;
 }
 
@@ -59,7 +64,7 @@ int32_t Framed::ticks_left(Connection c) const {
     const slot::SessionWord word = session.word();
     const Tick now = connections_.now();
     int32_t left = kNoDeadline;
-    if (frame_ != 0 && session.is_inside_frame() && is_heard(c)) left = until(c->input_tick + frame_, now);
+    if (frame_ != 0 && session.is_inside_frame() && may_stall(c)) left = until(c->input_tick + frame_, now);
     if (c.is_dialled()) return left;
     if (is_held_back(c)) left = std::min(left, static_cast<int32_t>(held_back_ticks(c)));
     if (!session.is_active() && auth_ != 0) {
@@ -114,10 +119,25 @@ void Framed::on_due(Connection c) {
 // With an error, where the framing knows them and nothing is in its way. What is dropped was answered
 // already, or never is.
 void Framed::end_late(Connection c, FrameError code, std::string_view reason, CloseReason why) {
+    if (c.is_dialled()) return end_reply_late(c, why);
     const slot::SessionWord word = session_of(c).word();
-    if (c.is_dialled() || word.has(slot::kPassingOn)) return connections_.end(c, why, true);
     const bool is_silent = !is_tcpd_ || word.has(slot::kDropping) || c.has(slot::kEndOut);
     begin_end(c, is_silent ? std::string_view() : reply_.error(code, reason), why);
+}
+
+// Where no part of the reply is out, the client gets an error in its place.
+void Framed::end_reply_late(Connection upstream, CloseReason why) {
+    const Connection client = proxy_->sink_of(upstream);
+    if (!client || is_reply_open(client)) return connections_.end(upstream, why, true);
+    slot::RecordWord word = client.word();
+    if (session_of(client).word().has(slot::kLastWord)) word.flags &= static_cast<uint16_t>(~slot::kEndIn);
+    slot::Journal::Redo changes(connections_.journal());
+    connections_.begin_closing(changes, client, why, word);
+    if (is_tcpd_)
+        return connections_.say(changes, client,
+                                reply_.error(FrameError::failed, "the upstream's reply stalled"));
+    changes.commit();
+    connections_.advance(client);
 }
 
 void Framed::begin_end(Connection c, std::string_view error, CloseReason why) {
