@@ -34,6 +34,8 @@ enum Side : unsigned {
     proxied_lengths = 65536,   // of a framing that is not tcpd's
     proxied_auth = 131072,     // as framed_auth
     proxied_refused = 262144,  // some of them refused by an ERROR in its place
+    // Echoed, of a framing that is not tcpd's, and more than limits.message_rate lets through at once:
+    held_back = 524288,
 };
 
 // In what condition they are.
@@ -54,7 +56,7 @@ inline constexpr unsigned kProxy = client_side | upstream_side | kProxiedFrames;
 inline constexpr unsigned kChunks = framed_chunks | proxied_chunks;
 inline constexpr unsigned kLong = framed_long | proxied_long;
 inline constexpr unsigned kFramed = framed | framed_chunks | framed_long | framed_auth | framed_closed |
-                                    framed_discard | framed_routes | kProxiedFrames;
+                                    framed_discard | framed_routes | kProxiedFrames | held_back;
 inline constexpr unsigned kSending = echo | kProxy | kFramed;
 // What is gathered, or tcpd's own, goes out behind what waits.
 inline constexpr unsigned kFlushing = kChunks | framed_discard | framed_routes;

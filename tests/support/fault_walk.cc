@@ -74,11 +74,15 @@ void make_frames(Plan& plan, Side side) {
         plan.frames = {.least_bytes = 4096, .most_bytes = 65'000};
     }
     if (side & kLong) plan.frames = {.least_bytes = 66'000, .most_bytes = 150'000};
-    plan.frames.pings = (side & kProxy) == 0;
+    plan.frames.pings = (side & (kProxy | held_back)) == 0;
     plan.frames.greets = side & kProxy;
-    plan.frames.is_tcpd = side != proxied_lengths;
+    plan.frames.is_tcpd = (side & (proxied_lengths | held_back)) == 0;
     plan.frames.authenticates = side & (framed_auth | proxied_auth);
     if (side == framed_auth) plan.up_bytes = 500;
+    if (side == held_back) {
+        plan.up_bytes = 5000;
+        plan.frames.most_bytes = 150;
+    }
     if (side & (framed_closed | proxied_broken | proxied_goodbye)) {
         plan.up_bytes = 2000;
         plan.frames.last_word = side == proxied_goodbye ? LastWord::goodbye : LastWord::broken;
@@ -90,7 +94,7 @@ void make_frames(Plan& plan, Side side) {
 
 std::string framing_of(Side side) {
     if ((side & kFramed) == 0) return "";
-    if (side == proxied_lengths) return "framing: lengths, ";
+    if (side & (proxied_lengths | held_back)) return "framing: lengths, ";
     if ((side & (framed_auth | proxied_auth)) == 0) return "framing: tcpd, ";
     return fmt::format("framing: tcpd, auth: {{methods: [token], tokens: {}}}, ",
                        socket_directory().write("tokens", kTokens));
@@ -109,9 +113,9 @@ std::string walk_config(Side side, Case in_case, const std::string& upstream) {
         "workers: 1\nlog: {{level: info}}\nsupervisor: {{respawn: {{initial: 1ms, max: 1ms}}}}\n"
         "framings: {{lengths: {}}}\n"
         "listeners: {{it: {{listen: '{}', {}limits: {{output_high: 16KiB, output_low: 4KiB, "
-        "connections_per_ip: {}}}, handler: {}}}}}\n",
+        "connections_per_ip: {}{}}}, handler: {}}}}}\n",
         kStreamFraming, in_case == unix_socket ? "unix:$DIR/it.sock" : "127.0.0.1:0", framing_of(side),
-        in_case == limited ? kPlaces : 0, handler_of(side));
+        in_case == limited ? kPlaces : 0, side == held_back ? ", message_rate: 50/s" : "", handler_of(side));
     if (side & kProxy) text += fmt::format("upstreams: {{back: {{servers: ['{}']}}}}\n", upstream);
     return text;
 }
