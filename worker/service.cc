@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "daemon/base/clock.h"
@@ -248,13 +249,16 @@ void Service::before_sleep() {
 }
 
 // After a time in which this process did not run there may be bytes of any connection, and limits on silence
-// that are over: the bytes came first.
+// that are over: the bytes came first. New connections wait, since there may be an order to leave them to others.
 void Service::catch_up() {
     for (uint32_t seen = 0; seen <= connections_.open_count();) {
         const int count = connections_.poller().poll(events_.data(), static_cast<int>(events_.size()));
         if (count == 0) break;
         connections_.set_now(monotonic_ns());
-        for (int i = 0; i < count; ++i) dispatch(events_[static_cast<size_t>(i)]);
+        for (const epoll_event& event : std::span(events_).first(static_cast<size_t>(count))) {
+            if (PollTag::unpack(event.data.u64).generation != kListenerGeneration)
+                connections_.on_event(event);
+        }
         seen += static_cast<uint32_t>(count);
     }
 }
