@@ -82,8 +82,8 @@ struct Record {
     uint32_t faulted_at;  // low half of `received` when a worker fell over what came then
     uint8_t faults;       // 0: none did
     uint8_t spare[3];
-    uint32_t
-        taken;  // low half of what the peer had taken when output was last seen in the kernel; 0: none was
+    // Low half of what the peer had taken when output was last seen in the kernel; 0: none was.
+    uint32_t taken;
 };
 static_assert(sizeof(Record) == 128);
 static_assert(offsetof(Record, word) == 24 && offsetof(Record, out) == 32 && offsetof(Record, peer) == 48 &&
