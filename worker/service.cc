@@ -242,8 +242,9 @@ void Service::dispatch(const epoll_event& event) {
 
 void Service::before_sleep() {
     log_ring_.flush();
-    const uint64_t dropped = log::dropped_lines();
-    image_.memory.scoreboard().dropped_log_lines += dropped - std::exchange(told_dropped_lines_, dropped);
+    if (const uint64_t dropped = log::dropped_lines(); dropped != told_dropped_lines_) [[unlikely]] {
+        image_.memory.scoreboard().dropped_log_lines += dropped - std::exchange(told_dropped_lines_, dropped);
+    }
     if (draining_) end_if_done();
     if (connections_.has_deadlines() && !tick_.is_active()) tick_.start_every(kTickSeconds);
 }

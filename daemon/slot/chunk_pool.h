@@ -33,10 +33,15 @@ public:
     void set_budgets(uint64_t own_bytes, uint64_t total_bytes) {
         own_budget_ = own_bytes;
         total_budget_ = total_bytes;
+        look_at_others();
+    }
+    // What the other slots use, as it counts until the next look: it is asked for at each receive.
+    void look_at_others() {
+        if (total_budget_ != 0) others_bytes_ = counts_.total_buffer_bytes() - used_bytes();
     }
     bool is_over_budget() const {
         return (own_budget_ != 0 && used_bytes() > own_budget_) ||
-               (total_budget_ != 0 && counts_.total_buffer_bytes() > total_budget_);
+               (total_budget_ != 0 && others_bytes_ + used_bytes() > total_budget_);
     }
     uint64_t used_bytes() const { return used_.load(std::memory_order_relaxed); }
     // Every worker has one that it receives into, and no budget could do without: it is not counted.
@@ -78,7 +83,7 @@ private:
     Size small_, large_;
     SharedCounts& counts_;
     std::atomic<uint64_t>& used_;  // in what all slots share
-    uint64_t own_budget_ = 0, total_budget_ = 0;
+    uint64_t own_budget_ = 0, total_budget_ = 0, others_bytes_ = 0;
     std::vector<bool> marked_;  // while adopting
 };
 

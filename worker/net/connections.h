@@ -39,6 +39,7 @@ public:
         ended_in_round_ = false;
         now_ns_ = monotonic_nanoseconds;
         now_ = slot::to_tick(monotonic_nanoseconds);
+        chunks_.look_at_others();
     }
     slot::Tick now() const { return now_; }
     uint64_t now_ns() const { return now_ns_; }

@@ -66,7 +66,11 @@ BOOST_AUTO_TEST_CASE(what_is_in_use_is_held_against_both_budgets) {
     pool.set_budgets(0, 200'000);
     BOOST_TEST(!pool.is_over_budget());
     counts.buffer_bytes(1).store(140'000);
+    pool.look_at_others();
     BOOST_TEST(pool.is_over_budget());
+    counts.buffer_bytes(1).store(0);
+    pool.look_at_others();
+    BOOST_TEST(!pool.is_over_budget());
 }
 
 BOOST_AUTO_TEST_CASE(a_successor_finds_free_what_no_chain_names) {
