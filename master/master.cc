@@ -76,7 +76,11 @@ Result<std::unique_ptr<MasterProcess>> take_over(const MasterState& state) {
     if (!loop) return std::move(loop.error());
     auto master = std::make_unique<MasterProcess>(std::move(options), std::move(*loop),
                                                   UniqueFd(state.log_fd), state.begun_ns);
-    if (auto taken = master->take_over(state); !taken) return std::move(taken.error());
+    if (auto taken = master->take_over(state); !taken) {
+        // What it owns by now is the real master's, or is served on by the slots: nothing is taken down.
+        [[maybe_unused]] const auto* left = master.release();
+        return std::move(taken.error());
+    }
     return master;
 }
 

@@ -261,6 +261,7 @@ void Listeners::abandon(const conf::Config& in_force) {
 
 void Listeners::save(MasterState& state) const {
     state.listen_slots = slots_;
+    state.group_tables = least_.save();
     for (const ListeningAddress& opened : addresses_) {
         SavedAddress saved{.listener = opened.listener,
                            .index = opened.index,
@@ -271,8 +272,8 @@ void Listeners::save(MasterState& state) const {
                            .group_slots = opened.group.slots(),
                            .file = opened.file,
                            .passed = opened.passed,
-                           .steered_sockets = opened.group.least().sockets_fd(),
-                           .steered_choice = opened.group.least().choice_fd()};
+                           .group_table = least_.number_of(opened.group.row()),
+                           .group_row = opened.group.row().number()};
         for (const UniqueFd& socket : opened.sockets) saved.sockets.push_back(socket.get());
         state.addresses.push_back(std::move(saved));
     }
@@ -281,31 +282,40 @@ void Listeners::save(MasterState& state) const {
     }
 }
 
+// All that may fail comes first: what is taken over is closed and removed at the end of its owner.
 Result<Listeners> Listeners::take_over(const MasterState& state, const conf::Config& config) {
+    std::vector<Address> bound;
+    for (const SavedAddress& saved : state.addresses) {
+        auto address =
+            saved.passed >= 0 ? Address::of_socket(saved.passed) : Address::parse(saved.address, true);
+        if (!address) return std::move(address.error());
+        bound.push_back(std::move(*address));
+    }
     Listeners all;
     all.names_ = names_of(config);
     all.slots_ = state.listen_slots;
+    all.least_.take_over(state.group_tables);
     std::vector<InheritedSocket> inherited;
     for (const SavedInherited& saved : state.inherited) {
         inherited.push_back({saved.name, UniqueFd(saved.fd)});
     }
     all.inherited_ = InheritedSockets(std::move(inherited));
-    for (const SavedAddress& saved : state.addresses) {
-        auto address =
-            saved.passed >= 0 ? Address::of_socket(saved.passed) : Address::parse(saved.address, true);
-        if (!address) return std::move(address.error());
+    for (size_t i = 0; i < bound.size(); ++i) {
+        const SavedAddress& saved = state.addresses[i];
         ListeningAddress opened{.listener = saved.listener,
                                 .index = saved.index,
                                 .wanted = saved.wanted,
-                                .address = std::move(*address),
+                                .address = bound[i],
                                 .passed = saved.passed,
                                 .file = saved.file,
                                 .id = saved.id};
         for (const int fd : saved.sockets) opened.sockets.emplace_back(fd);
-        opened.group.least() =
-            LeastConnections(UniqueFd(saved.steered_sockets), UniqueFd(saved.steered_choice));
         for (const uint32_t slot : saved.group_slots) {
             if (slot < opened.sockets.size()) opened.group.add(slot, opened.sockets[slot].get());
+        }
+        if (!saved.group_slots.empty()) {
+            opened.group.take_over(all.least_.take_over_row(saved.group_table, saved.group_row,
+                                                            opened.socket_of(saved.group_slots.front())));
         }
         all.addresses_.push_back(std::move(opened));
     }
@@ -344,11 +354,11 @@ std::vector<int> Listeners::sockets_of(uint32_t slot, Side side) const {
 
 Result<void> Listeners::steer_group(SteeredGroup& group, const std::vector<uint32_t>& slots,
                                     const Loads& loads) {
-    if (counts_map_ >= 0) {
-        auto done = group.steer_to_least(slots, counts_map_);
+    if (least_.is_on()) {
+        auto done = group.steer_to_least(slots, least_);
         if (done) return done;
         log::warn("{}; connections are spread at random from now on", done.error().text());
-        counts_map_ = -1;
+        least_.count_in(-1);
     }
     return group.steer_at_random(slots, loads);
 }
@@ -356,6 +366,7 @@ Result<void> Listeners::steer_group(SteeredGroup& group, const std::vector<uint3
 // What is new is accepted from by those that have changed already, what is leaving by those that have not.
 Result<void> Listeners::steer(const std::vector<uint32_t>& slots, const std::vector<uint32_t>& changed,
                               const Loads& loads) {
+    least_.expect(addresses_.size());
     std::vector<uint32_t> renewed, left;
     for (const uint32_t slot : slots) (contains(changed, slot) ? renewed : left).push_back(slot);
     for (ListeningAddress& opened : addresses_) {

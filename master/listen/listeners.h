@@ -74,8 +74,8 @@ public:
                        const Loads& loads);
     // Steers by least connections, counted in this map (make_counts_map; borrowed); -1, as at first: at
     // random.
-    void count_in(int counts_map) { counts_map_ = counts_map; }
-    bool steers_by_least() const { return counts_map_ >= 0; }
+    void count_in(int counts_map) { least_.count_in(counts_map); }
+    bool steers_by_least() const { return least_.is_on(); }
     // Ahead of open_slot and of a `steer`, so that a slot gets no connection before it serves.
     void expect_slot();
     // Sockets for a slot that is new, or whose own were closed; `config`: in force.
@@ -107,11 +107,11 @@ private:
     void forget_new();
     Result<void> steer_group(SteeredGroup& group, const std::vector<uint32_t>& slots, const Loads& loads);
     bool is_given(const ListeningAddress& opened, Side side) const;
+    LeastConnections least_;  // the groups of addresses have rows in it
     std::vector<ListeningAddress> addresses_;
     std::vector<std::string> names_;  // of listeners in force, by index
     std::vector<uint32_t> slots_;     // that have sockets
     InheritedSockets inherited_;
-    int counts_map_ = -1;
 };
 
 }  // namespace tcpd::master

@@ -76,8 +76,8 @@ bool SteeredGroup::has_choice(const std::vector<uint32_t>& slots) const {
                        [&](const SteeredSocket& member) { return contains(slots, member.slot); });
 }
 
-Result<void> SteeredGroup::steer_to_least(const std::vector<uint32_t>& slots, int counts_map) {
-    return has_choice(slots) ? least_.steer(counts_map, members_, slots) : Result<void>();
+Result<void> SteeredGroup::steer_to_least(const std::vector<uint32_t>& slots, LeastConnections& least) {
+    return has_choice(slots) ? least.steer(row_, members_, slots) : Result<void>();
 }
 
 Result<void> SteeredGroup::steer_at_random(const std::vector<uint32_t>& slots, const Loads& loads) const {

@@ -46,16 +46,16 @@ public:
     void remove(uint32_t slot);
     std::vector<uint32_t> slots() const;  // in that order
     // Steers to those of the slots that are members; if none is, nothing changes.
-    Result<void> steer_to_least(const std::vector<uint32_t>& slots, int counts_map);  // of make_counts_map
+    Result<void> steer_to_least(const std::vector<uint32_t>& slots, LeastConnections& least);
     Result<void> steer_at_random(const std::vector<uint32_t>& slots, const Loads& loads) const;
-    // Over an exec of this process.
-    LeastConnections& least() { return least_; }
-    const LeastConnections& least() const { return least_; }
+    // Over an exec of this process; none: steer_to_least has not been used.
+    const GroupRow& row() const { return row_; }
+    void take_over(GroupRow row) { row_ = std::move(row); }
 
 private:
     bool has_choice(const std::vector<uint32_t>& slots) const;
     std::vector<SteeredSocket> members_;
-    LeastConnections least_;
+    GroupRow row_;
     bool is_growing_ = false;
 };
 

@@ -44,7 +44,12 @@ void fields(A& a, SavedGeneration& v) {
 template <typename A>
 void fields(A& a, SavedAddress& v) {
     a(v.listener, v.index, v.id, v.wanted, v.address, v.sockets, v.group_slots, v.file, v.passed,
-      v.steered_sockets, v.steered_choice);
+      v.group_table, v.group_row);
+}
+
+template <typename A>
+void fields(A& a, SavedGroupTable& v) {
+    a(v.program, v.groups, v.choices, v.sockets, v.rows);
 }
 
 template <typename A>
@@ -97,7 +102,7 @@ void rest_of_fields(A& a, MasterState& v) {
     a(v.config_path, v.program_path, v.has_log_level, v.log_level, v.begun_ns, v.program_fd, v.counts_fd,
       v.address_counts_fd, v.log_fd, v.descriptor_limit, v.pid_file_fd, v.control_file, v.control_fd,
       v.last_request, v.clients, v.askers, v.drain_askers, v.change_waits, v.waiting_is_upgrade,
-      v.waiting_askers, v.listen_slots, v.addresses, v.inherited, v.crew);
+      v.waiting_askers, v.listen_slots, v.group_tables, v.addresses, v.inherited, v.crew);
 }
 
 namespace {
@@ -135,8 +140,9 @@ std::vector<int> descriptors_of(const MasterState& state) {
     for (const SavedClient& client : state.clients) list.push_back(client.fd);
     for (const SavedAddress& address : state.addresses) {
         list.insert(list.end(), address.sockets.begin(), address.sockets.end());
-        list.push_back(address.steered_sockets);
-        list.push_back(address.steered_choice);
+    }
+    for (const SavedGroupTable& table : state.group_tables) {
+        for (const int fd : {table.program, table.groups, table.choices, table.sockets}) list.push_back(fd);
     }
     for (const SavedInherited& socket : state.inherited) list.push_back(socket.fd);
     for (const SavedGeneration& generation : state.crew.generations) {

@@ -15,6 +15,7 @@
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
 #include "master/crew/children.h"
+#include "master/listen/group_table.h"
 #include "master/listen/listening_socket.h"
 #include "master/listen/roster.h"
 #include "master/supervisor.h"
@@ -22,7 +23,7 @@
 
 namespace tcpd::master {
 
-inline constexpr uint32_t kStateFormat = 2;
+inline constexpr uint32_t kStateFormat = 3;
 
 struct SavedChannel {
     int32_t fd = -1;
@@ -58,7 +59,8 @@ struct SavedAddress {
     std::vector<uint32_t> group_slots;  // in the group's order
     UnixFile file;
     int32_t passed = -1;
-    int32_t steered_sockets = -1, steered_choice = -1;  // maps
+    int32_t group_table = -1;  // in MasterState::group_tables; -1: it is steered by none
+    uint32_t group_row = 0;
 };
 
 struct SavedInherited {
@@ -103,6 +105,7 @@ struct MasterState {
     bool waiting_is_upgrade = false;
     std::vector<uint64_t> waiting_askers;
     std::vector<uint32_t> listen_slots;
+    std::vector<SavedGroupTable> group_tables;
     std::vector<SavedAddress> addresses;
     std::vector<SavedInherited> inherited;
     SavedCrew crew;

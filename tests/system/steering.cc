@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 #include <deque>
+#include <filesystem>
+#include <fstream>
 
 #include "tests/support/blocking_client.h"
 #include "tests/support/conditions.h"
@@ -17,6 +19,46 @@ std::vector<size_t> tables(const TestDaemon& daemon, unsigned slots) {
     std::vector<size_t> sizes;
     for (unsigned slot = 0; slot < slots; ++slot) sizes.push_back(daemon.descriptors(slot));
     return sizes;
+}
+
+// Of the master: how many BPF programs it holds, and which.
+std::vector<std::string> programs(const TestDaemon& daemon) {
+    std::vector<std::string> ids;
+    const std::string process = "/proc/" + std::to_string(daemon.master());
+    for (const auto& entry : std::filesystem::directory_iterator(process + "/fd")) {
+        std::error_code failed;
+        const auto target = std::filesystem::read_symlink(entry.path(), failed);
+        if (target.string() != "anon_inode:bpf-prog") continue;
+        std::ifstream about(process + "/fdinfo/" + entry.path().filename().string());
+        for (std::string line; std::getline(about, line);)
+            if (line.starts_with("prog_id")) ids.push_back(line);
+    }
+    std::sort(ids.begin(), ids.end());
+    return ids;
+}
+
+std::string with_addresses(int count) {
+    std::string text = "workers: 2\nlisteners: {echo: {handler: echo, listen: [";
+    for (int i = 0; i < count; ++i)
+        text += (i == 0 ? "'" : ", '") + std::string("127.0.7.") + std::to_string(i + 1) + ":0'";
+    return text + "]}}\n";
+}
+
+// Two clients of each address, one at a time: each worker gets as many as the other.
+void check_all_steered(const TestDaemon& daemon, size_t count) {
+    daemon.wait_complete(2);
+    std::vector<std::unique_ptr<BlockingClient>> clients;
+    const std::vector<size_t> before = tables(daemon, 2);
+    for (size_t i = 0; i < count; ++i) {
+        for (int twice = 0; twice < 2; ++twice) {
+            clients.push_back(std::make_unique<BlockingClient>(daemon.address("echo", i)));
+            BOOST_REQUIRE(clients.back()->echoes("x"));
+        }
+    }
+    const std::vector<size_t> after = tables(daemon, 2);
+    for (size_t slot = 0; slot < 2; ++slot) BOOST_CHECK_GE(after[slot] - before[slot] + 2, count);
+    clients.clear();
+    wait_for("the closes", [&] { return daemon.open_connections() == 0; });
 }
 
 }  // namespace
@@ -89,6 +131,34 @@ BOOST_AUTO_TEST_CASE(the_worker_with_the_fewest_gets_the_next) {
         return;
     }
     check_spread(daemon, 1.01);
+}
+
+// Each that the kernel looks through costs it milliseconds, in which the master does nothing else.
+BOOST_AUTO_TEST_CASE(one_program_serves_all_addresses) {
+    TestDaemon daemon(with_addresses(20));
+    if (daemon.count_in_err("new connections go to the worker that has the fewest") == 0) {
+        BOOST_TEST_MESSAGE("not tried: no right to use BPF");
+        return;
+    }
+    const std::vector<std::string> at_first = programs(daemon);
+    BOOST_REQUIRE_EQUAL(at_first.size(), 1U);
+    check_all_steered(daemon, 20);
+    const auto change_to = [&](int addresses, const char* verb) {
+        std::ofstream(daemon.config_path()) << "pid_file: " << (daemon.directory() / "tcpd.pid") << "\n"
+                                            << with_addresses(addresses);
+        BOOST_REQUIRE_EQUAL(daemon.verb(verb).exit, 0);
+    };
+    change_to(40, "reload");
+    change_to(40, "upgrade");
+    BOOST_TEST(programs(daemon) == at_first);
+    check_all_steered(daemon, 40);
+    change_to(60, "reload");  // more than the first was made for
+    BOOST_CHECK_EQUAL(programs(daemon).size(), 2U);
+    change_to(30, "upgrade");
+    change_to(60, "reload");
+    BOOST_CHECK_EQUAL(programs(daemon).size(), 2U);
+    check_all_steered(daemon, 60);
+    daemon.check_nothing_lost();
 }
 
 BOOST_AUTO_TEST_CASE(without_bpf_chance_is_made_up_for, *boost::unit_test::precondition(is_root)) {

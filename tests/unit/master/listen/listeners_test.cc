@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "master/reexec/state.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/in_child.h"
 
@@ -218,6 +219,19 @@ BOOST_AUTO_TEST_CASE(a_file_that_became_somebody_elses_is_not_removed) {
         std::ofstream(folder / "s") << "theirs";
     }
     BOOST_TEST(std::filesystem::exists(folder / "s"));
+}
+
+// A new program that only tries to take over has the same files before it as the one that serves.
+BOOST_AUTO_TEST_CASE(what_can_not_be_taken_over_stays_where_it_is) {
+    const Folder folder;
+    const conf::Config wanted = config({listener("local", {"unix:" + (folder / "s")})});
+    const Listeners opened = open(wanted, 1);
+    MasterState state;
+    opened.save(state);
+    state.addresses.front().sockets.clear();
+    state.addresses.push_back({.address = "of another version"});
+    BOOST_TEST(!Listeners::take_over(state, wanted));
+    BOOST_TEST(can_connect(opened.addresses().front().address));
 }
 
 BOOST_AUTO_TEST_CASE(all_or_nothing) {

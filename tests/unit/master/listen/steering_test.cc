@@ -2,12 +2,16 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <boost/test/unit_test.hpp>
+#include <deque>
 #include <map>
 #include <optional>
 
+#include "daemon/base/net/address.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/slot/shared_counts.h"
 
@@ -47,31 +51,29 @@ struct Group {
     static constexpr int kSockets = 4;
     std::vector<UniqueFd> sockets;
     SteeredGroup group;
-    sockaddr_in address{};
+    Address address;
 
-    Group() {
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    explicit Group(const std::string& text = "127.0.0.1:0") : address(*Address::parse(text, true)) {
         for (uint32_t slot = 0; slot < kSockets; ++slot) add(slot);
     }
     void add(uint32_t slot) {
-        UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK, 0));
         const int on = 1;
-        socklen_t length = sizeof address;
         ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-        BOOST_REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), length) == 0);
+        if (address.family() == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+        BOOST_REQUIRE(::bind(fd.get(), address.get(), address.length()) == 0);
         BOOST_REQUIRE(::listen(fd.get(), 4096) == 0);
-        BOOST_REQUIRE(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length) == 0);
+        address = *Address::of_socket(fd.get());
         group.add(slot, fd.get());
         sockets.push_back(std::move(fd));
     }
     // How many of `count` connections each socket got.
-    std::vector<int> connect(int count) {
+    std::vector<int> connect(int count) { return connect(count, address); }
+    std::vector<int> connect(int count, const Address& to) {
         std::vector<int> got(kSockets);
         for (int i = 0; i < count; ++i) {
-            const UniqueFd client(::socket(AF_INET, SOCK_STREAM, 0));
-            BOOST_REQUIRE(::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) ==
-                          0);
+            const UniqueFd client(::socket(to.family(), SOCK_STREAM, 0));
+            BOOST_REQUIRE(::connect(client.get(), to.get(), to.length()) == 0);
             for (int k = 0; k < kSockets; ++k) {
                 while (UniqueFd accepted{::accept(sockets[static_cast<size_t>(k)].get(), nullptr, nullptr)}) {
                     ++got[static_cast<size_t>(k)];
@@ -158,18 +160,24 @@ boost::test_tools::assertion_result may_use_bpf(boost::unit_test::test_unit_id) 
     return holds;
 }
 
-struct Counted : Group {
+struct CountedMap {
     UniqueFd map;
     std::optional<slot::SharedCounts> counts;
+    LeastConnections least;
 
-    Counted() {
+    CountedMap() {
         auto made = make_counts_map();
         BOOST_REQUIRE(made);
         map = std::move(*made);
         auto mapped = slot::SharedCounts::map(map.get());
         BOOST_REQUIRE(mapped);
         counts.emplace(std::move(*mapped));
+        least.count_in(map.get());
     }
+};
+
+struct Counted : CountedMap, Group {
+    Result<void> steer(const std::vector<uint32_t>& slots) { return group.steer_to_least(slots, least); }
 };
 
 BOOST_AUTO_TEST_CASE(the_slot_with_the_fewest_gets_the_next, *boost::unit_test::precondition(may_use_bpf)) {
@@ -177,7 +185,7 @@ BOOST_AUTO_TEST_CASE(the_slot_with_the_fewest_gets_the_next, *boost::unit_test::
     BOOST_TEST(is_counts_map(listeners.map.get()));
     listeners.counts->steered(0).store(30);
     listeners.counts->steered(2).store(10);
-    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
+    BOOST_REQUIRE(listeners.steer({0, 1, 2, 3}));
     BOOST_TEST((listeners.connect(80) == std::vector<int>{0, 30, 20, 30}));
     BOOST_TEST((listeners.connect(40) == std::vector<int>{10, 10, 10, 10}));
     for (uint32_t slot = 0; slot < 4; ++slot) BOOST_TEST(listeners.counts->steered(slot).load() == 40U);
@@ -186,20 +194,19 @@ BOOST_AUTO_TEST_CASE(the_slot_with_the_fewest_gets_the_next, *boost::unit_test::
 BOOST_AUTO_TEST_CASE(a_count_below_zero_is_the_least, *boost::unit_test::precondition(may_use_bpf)) {
     Counted listeners;
     listeners.counts->steered(3).store(static_cast<uint32_t>(-5));
-    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
+    BOOST_REQUIRE(listeners.steer({0, 1, 2, 3}));
     BOOST_TEST((listeners.connect(5) == std::vector<int>{0, 0, 0, 5}));
 }
 
 // Of a connection that the listeners' side never had, or has no more.
 BOOST_AUTO_TEST_CASE(a_stray_segment_counts_for_nobody, *boost::unit_test::precondition(may_use_bpf)) {
     Counted listeners;
-    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
+    BOOST_REQUIRE(listeners.steer({0, 1, 2, 3}));
     for (int i = 0; i < 10; ++i) {
         const UniqueFd stray(::socket(AF_INET, SOCK_STREAM, 0));
         const int on = TCP_REPAIR_ON, off = TCP_REPAIR_OFF;
         BOOST_REQUIRE(::setsockopt(stray.get(), IPPROTO_TCP, TCP_REPAIR, &on, sizeof on) == 0);
-        BOOST_REQUIRE(::connect(stray.get(), reinterpret_cast<sockaddr*>(&listeners.address),
-                                sizeof listeners.address) == 0);
+        BOOST_REQUIRE(::connect(stray.get(), listeners.address.get(), listeners.address.length()) == 0);
         BOOST_REQUIRE(::setsockopt(stray.get(), IPPROTO_TCP, TCP_REPAIR, &off, sizeof off) == 0);
         char byte;
         BOOST_TEST(::recv(stray.get(), &byte, 1, 0) == -1);
@@ -212,27 +219,158 @@ BOOST_AUTO_TEST_CASE(a_stray_segment_counts_for_nobody, *boost::unit_test::preco
 BOOST_AUTO_TEST_CASE(the_choice_changes_without_another_program,
                      *boost::unit_test::precondition(may_use_bpf)) {
     Counted listeners;
-    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1, 2, 3}, listeners.map.get()));
-    BOOST_REQUIRE(listeners.group.steer_to_least({1, 3}, listeners.map.get()));
+    BOOST_REQUIRE(listeners.steer({0, 1, 2, 3}));
+    BOOST_REQUIRE(listeners.steer({1, 3}));
     BOOST_TEST((listeners.connect(20) == std::vector<int>{0, 10, 0, 10}));
     listeners.group.remove(1);
     listeners.sockets[1].reset();
-    BOOST_REQUIRE(listeners.group.steer_to_least({0, 2, 3}, listeners.map.get()));
+    BOOST_REQUIRE(listeners.steer({0, 2, 3}));
     const auto got = listeners.connect(29);
     BOOST_TEST((got == std::vector<int>{13, 0, 13, 3}));
 }
 
-BOOST_AUTO_TEST_CASE(after_an_exec_the_same_maps_serve_another_program,
+// -- one program for all groups
+
+// Of each group, as many as these.
+void check_even(Group& group, const Address& to, int count) {
+    const auto got = group.connect(count, to);
+    BOOST_TEST((got == std::vector<int>(4, count / 4)), to.text() << " is steered");
+}
+
+constexpr const char* kUnlike[] = {"127.0.0.1:0", "127.0.0.2:0", "0.0.0.0:0", "[::1]:0", "[::]:0"};
+
+// One that loopback leads to.
+Address reachable(const Address& address) {
+    std::string text = address.text();
+    if (text.starts_with("0.0.0.0:")) text.replace(0, 7, "127.0.0.3");
+    if (text.starts_with("[::]:")) text.replace(0, 4, "[::1]");
+    return *Address::parse(text, false);
+}
+
+BOOST_AUTO_TEST_CASE(one_program_steers_groups_of_every_kind, *boost::unit_test::precondition(may_use_bpf)) {
+    CountedMap counted;
+    counted.least.expect(std::size(kUnlike));
+    std::deque<Group> groups;
+    for (const char* text : kUnlike) groups.emplace_back(text);
+    // The same port at another address is another group.
+    groups.emplace_back("127.0.0.2:" + std::to_string(groups.front().address.port()));
+    for (Group& group : groups) BOOST_REQUIRE(group.group.steer_to_least({0, 1, 2, 3}, counted.least));
+    for (Group& group : groups) check_even(group, reachable(group.address), 40);
+    BOOST_TEST(counted.least.save().size() == 1U);
+    BOOST_REQUIRE(groups.front().group.steer_to_least({2}, counted.least));
+    BOOST_TEST((groups.front().connect(8) == std::vector<int>{0, 0, 8, 0}));
+    BOOST_TEST(groups.back().connect(4)[2] == 0);
+}
+
+BOOST_AUTO_TEST_CASE(more_groups_than_were_expected_get_a_second_program,
                      *boost::unit_test::precondition(may_use_bpf)) {
-    Counted listeners;
-    BOOST_REQUIRE(listeners.group.steer_to_least({0, 1}, listeners.map.get()));
-    const LeastConnections& before = listeners.group.least();
-    SteeredGroup after;
-    for (uint32_t slot = 0; slot < 4; ++slot) after.add(slot, listeners.sockets[slot].get());
-    after.least() =
-        LeastConnections(UniqueFd(::dup(before.sockets_fd())), UniqueFd(::dup(before.choice_fd())));
-    BOOST_REQUIRE(after.steer_to_least({2, 3}, listeners.map.get()));
-    BOOST_TEST((listeners.connect(20) == std::vector<int>{0, 0, 10, 10}));
+    CountedMap counted;
+    counted.least.expect(10);
+    std::deque<Group> groups;
+    const auto add = [&](int count) {
+        for (int i = 0; i < count; ++i) {
+            groups.emplace_back();
+            BOOST_REQUIRE(groups.back().group.steer_to_least({0, 1, 2, 3}, counted.least));
+        }
+    };
+    add(20);
+    BOOST_TEST(counted.least.save().size() == 1U);
+    counted.least.expect(30);
+    add(10);
+    BOOST_TEST(counted.least.save().size() == 2U);
+    for (Group& group : groups) check_even(group, group.address, 4);
+}
+
+BOOST_AUTO_TEST_CASE(the_row_of_a_group_that_ended_is_given_out_again,
+                     *boost::unit_test::precondition(may_use_bpf)) {
+    CountedMap counted;
+    for (int i = 0; i < 50; ++i) {
+        Group group;
+        BOOST_REQUIRE(group.group.steer_to_least({0, 3}, counted.least));
+        BOOST_REQUIRE(group.group.steer_to_least({0, 1, 2, 3}, counted.least));
+        check_even(group, group.address, 4);
+    }
+    BOOST_TEST(counted.least.save().size() == 1U);
+}
+
+// A port that the kernel chose may be asked for by its number next.
+BOOST_AUTO_TEST_CASE(the_later_of_two_with_one_address_outlives_the_first,
+                     *boost::unit_test::precondition(may_use_bpf)) {
+    CountedMap counted;
+    std::optional<Group> first{std::in_place};
+    BOOST_REQUIRE(first->group.steer_to_least({0, 1, 2, 3}, counted.least));
+    Group second(first->address.text());
+    BOOST_REQUIRE(second.group.steer_to_least({0, 1, 2, 3}, counted.least));
+    first.reset();
+    check_even(second, second.address, 40);
+}
+
+BOOST_AUTO_TEST_CASE(before_linux_5_14_each_group_has_a_program,
+                     *boost::unit_test::precondition(may_use_bpf)) {
+    CountedMap counted;
+    counted.least.use_own_programs();
+    std::deque<Group> groups(3);
+    for (Group& group : groups) BOOST_REQUIRE(group.group.steer_to_least({0, 1, 2, 3}, counted.least));
+    for (Group& group : groups) check_even(group, group.address, 40);
+    BOOST_TEST(counted.least.save().size() == 3U);
+}
+
+// The kernel gives up the look through a program when a signal comes, such as a slot's death.
+BOOST_AUTO_TEST_CASE(signals_do_not_keep_the_program_away, *boost::unit_test::precondition(may_use_bpf)) {
+    CountedMap counted;
+    Group listeners;
+    const auto handler = ::signal(SIGALRM, [](int) {});
+    const itimerval often{{0, 500}, {0, 500}}, never{};
+    ::setitimer(ITIMER_REAL, &often, nullptr);
+    const auto steered = listeners.group.steer_to_least({0, 1, 2, 3}, counted.least);
+    ::setitimer(ITIMER_REAL, &never, nullptr);
+    ::signal(SIGALRM, handler);
+    BOOST_TEST(bool{steered}, (steered ? "" : steered.error().text()));
+}
+
+// -- over an exec
+
+BOOST_AUTO_TEST_CASE(after_an_exec_program_and_maps_are_the_same,
+                     *boost::unit_test::precondition(may_use_bpf)) {
+    CountedMap counted;
+    std::deque<Group> groups(3);
+    for (Group& group : groups) BOOST_REQUIRE(group.group.steer_to_least({0, 1}, counted.least));
+
+    LeastConnections after;
+    std::vector<SavedGroupTable> saved = counted.least.save();
+    BOOST_REQUIRE(saved.size() == 1U);
+    for (int* fd : {&saved[0].program, &saved[0].groups, &saved[0].choices, &saved[0].sockets})
+        *fd = ::dup(*fd);
+    after.take_over(saved);
+    after.count_in(counted.map.get());
+    std::deque<SteeredGroup> taken(3);
+    for (size_t i = 0; i < 3; ++i) {
+        const GroupRow& before = groups[i].group.row();
+        for (uint32_t slot = 0; slot < 4; ++slot) taken[i].add(slot, groups[i].sockets[slot].get());
+        taken[i].take_over(after.take_over_row(counted.least.number_of(before), before.number(),
+                                               groups[i].sockets[0].get()));
+        BOOST_TEST(taken[i].row().number() == before.number());
+        BOOST_REQUIRE(taken[i].steer_to_least({2, 3}, after));
+    }
+    for (Group& group : groups) BOOST_TEST((group.connect(20) == std::vector<int>{0, 0, 10, 10}));
+    BOOST_TEST(after.save().size() == 1U);
+    Group fresh;
+    BOOST_REQUIRE(fresh.group.steer_to_least({0, 1, 2, 3}, after));
+    BOOST_TEST(fresh.group.row().number() == 3U);
+    BOOST_TEST((fresh.connect(20) == std::vector<int>{10, 10, 0, 0}));  // the others have 30 each
+    taken.clear();
+}
+
+BOOST_AUTO_TEST_CASE(a_row_that_an_exec_can_not_have_left_is_none,
+                     *boost::unit_test::precondition(may_use_bpf)) {
+    CountedMap counted;
+    Group group;
+    BOOST_REQUIRE(group.group.steer_to_least({0, 1}, counted.least));
+    const int socket = group.sockets[0].get();
+    BOOST_TEST(!counted.least.take_over_row(-1, 0, socket));
+    BOOST_TEST(!counted.least.take_over_row(1, 0, socket));
+    BOOST_TEST(!counted.least.take_over_row(0, 0, socket));  // is taken
+    BOOST_TEST(!counted.least.take_over_row(0, 4096, socket));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

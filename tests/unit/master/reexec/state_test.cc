@@ -34,8 +34,9 @@ MasterState filled() {
                         .sockets = {17, -1},
                         .group_slots = {1, 0},
                         .passed = 18,
-                        .steered_sockets = 19,
-                        .steered_choice = 20}};
+                        .group_table = 0,
+                        .group_row = 5}};
+    state.group_tables = {{.program = 19, .groups = 20, .choices = 27, .sockets = 28, .rows = 16}};
     state.inherited = {{"web", 18}};
     SavedSlot slot;
     slot.is_held = true;
@@ -63,6 +64,8 @@ BOOST_AUTO_TEST_CASE(what_is_written_is_read) {
     BOOST_TEST(read->clients.at(0).asked);
     BOOST_TEST(!read->clients.at(1).asked);
     BOOST_TEST(read->addresses.at(0).sockets.at(1) == -1);
+    BOOST_TEST(read->addresses.at(0).group_row == 5U);
+    BOOST_TEST(read->group_tables.at(0).rows == 16U);
     BOOST_TEST(read->inherited.at(0).name == "web");
     BOOST_TEST(read->crew.generations.at(0).roster.at(0).name == "echo");
 }
@@ -72,7 +75,7 @@ BOOST_AUTO_TEST_CASE(every_descriptor_in_it_is_kept_open) {
     std::sort(kept.begin(), kept.end());
     kept.erase(std::unique(kept.begin(), kept.end()), kept.end());
     std::vector<int> expected;
-    for (int fd = 11; fd <= 26; ++fd) expected.push_back(fd);
+    for (int fd = 11; fd <= 28; ++fd) expected.push_back(fd);
     BOOST_TEST(kept == expected);
 }
 
