@@ -188,7 +188,7 @@ struct Upstream {
 // Bytes of buffers that may be in use before new work is refused; 0: no limit.
 struct Memory {
     uint64_t worker_bytes = 0;
-    uint64_t total_bytes = 0;
+    std::optional<uint64_t> total_bytes;  // absent: auto, as control groups allow
     bool operator==(const Memory&) const = default;
 };
 

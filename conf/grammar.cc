@@ -49,7 +49,8 @@ bool has_unix_keys(const Target& t) { return t.listener->unix_socket != UnixSock
 constexpr Time time_limit(At<Duration> at) { return {at, 1ms, kYear, true, 1ms}; }
 // TCP_KEEPIDLE and TCP_KEEPINTVL are whole seconds, at most 32767: tcp(7), net/tcp.h.
 constexpr Time keepalive_time(At<Duration> at) { return {at, 1s, 32767s, false, 1s}; }
-constexpr Size memory_limit(At<uint64_t> at) { return {at, kGiB / 1024, 65536 * kGiB, false, true}; }
+constexpr uint64_t kLeastMemory = kGiB / 1024, kMostMemory = 65536 * kGiB;
+constexpr Size memory_limit(At<uint64_t> at) { return {at, kLeastMemory, kMostMemory, false, true}; }
 constexpr Size water_mark(At<uint64_t> at) { return {at, 1, kGiB}; }
 
 constexpr std::string_view kNoListeners =
@@ -100,8 +101,10 @@ const auto kRows = std::to_array<Row>({
     {"memory", Section{}, "what buffers in use may take before new work is refused; 0: no limit"},
     {"memory.worker", memory_limit([](const Target& t) { return &t.config->memory.worker_bytes; }),
      "those of each worker"},
-    {"memory.total", memory_limit([](const Target& t) { return &t.config->memory.total_bytes; }),
-     "those of all workers"},
+    {"memory.total",
+     WordOrSize{[](const Target& t) { return &t.config->memory.total_bytes; }, kLeastMemory, kMostMemory,
+                "auto"},
+     "those of all workers; auto: what the least limit of control groups leaves to them, if there is one"},
 
     {"framings", Names{}, "how streams are cut into frames, by name; for listeners and tcpd --decode", "",
      true},

@@ -74,6 +74,12 @@ struct Size {
     bool is_framings = false;  // the framing has one of its own, which this replaces
     bool takes_zero = false;   // 0: no limit
 };
+// A size, 0 (no limit) or a word.
+struct WordOrSize {
+    At<std::optional<uint64_t>> at;
+    uint64_t least, most;
+    std::string_view instead;  // how it is written when it is absent
+};
 // A size that belongs to some declarations only, which begins without one.
 struct OptionalSize {
     At<uint64_t> at;
@@ -130,8 +136,8 @@ struct FrameError {};    // a code of the frame protocol
 
 using Kind =
     std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, RateLimit, Time,
-                 Size, OptionalSize, Bytes, Choice, Words, Account, Path, Mode, Addresses, Blocks, Ranges,
-                 HandlerChoice, UpstreamName, FramingName, Routes, DefaultRoute, FrameError>;
+                 Size, WordOrSize, OptionalSize, Bytes, Choice, Words, Account, Path, Mode, Addresses, Blocks,
+                 Ranges, HandlerChoice, UpstreamName, FramingName, Routes, DefaultRoute, FrameError>;
 
 // What a listener must have for one of its keys to mean anything. Otherwise the key is an error, and -T
 // leaves it out.

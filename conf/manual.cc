@@ -46,6 +46,9 @@ struct KindPrinter {
         return time.takes_zero ? "a duration, or 0" : "a duration";
     }
     std::string operator()(const Size& size) const { return size.takes_zero ? "a size, or 0" : "a size"; }
+    std::string operator()(const WordOrSize& size) const {
+        return fmt::format("{}, a size, or 0", size.instead);
+    }
     std::string operator()(const Choice& choice) const { return joined(choice.words, " | "); }
     std::string operator()(const Words& words) const {
         return fmt::format("one or a list of: {}", joined(words.words, ", "));

@@ -58,6 +58,10 @@ struct ValuePrinter {
         return format_duration(*time.at(target));
     }
     std::optional<std::string> operator()(const Size& size) const { return format_size(*size.at(target)); }
+    std::optional<std::string> operator()(const WordOrSize& size) const {
+        const std::optional<uint64_t> value = *size.at(target);
+        return value ? format_size(*value) : std::string(size.instead);
+    }
     std::optional<std::string> operator()(const OptionalSize& size) const {
         if (*size.at(target) == 0) return {};
         return format_size(*size.at(target));

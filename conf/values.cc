@@ -183,14 +183,31 @@ struct ValueReader {
         *time.at(target) = *value;
         return {};
     }
-    Complaint operator()(const Size& size) const {
+    Complaint operator()(const Size& size) const { return read_size(size, *size.at(target)); }
+    Complaint read_size(const Size& size, uint64_t& to) const {
         const std::optional<uint64_t> value = parse_size(text);
         if (!value) return not_a_size(text, size);
         const bool is_zero = size.takes_zero && *value == 0;
         if (!is_zero && (*value < size.least || *value > size.most))
             return fmt::format("{} is out of range ({})", tcpd::quoted(text), size_range(size));
-        *size.at(target) = *value;
+        to = *value;
         return {};
+    }
+    Complaint operator()(const WordOrSize& size) const {
+        std::optional<uint64_t>& value = *size.at(target);
+        if (text == size.instead) {
+            value.reset();
+            return {};
+        }
+        uint64_t bytes = 0;
+        const Size range{nullptr, size.least, size.most, false, true};
+        Complaint complaint = read_size(range, bytes);
+        if (!complaint) {
+            value = bytes;
+        } else if (nearest(text, {size.instead})) {
+            return fmt::format("{} is not known (did you mean {}?)", tcpd::quoted(text), size.instead);
+        }
+        return complaint;
     }
     Complaint operator()(const OptionalSize& size) const {
         return (*this)(Size{size.at, size.least, size.most});

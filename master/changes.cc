@@ -144,7 +144,10 @@ Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
 }
 
 void MasterProcess::on_rolled_out(const std::string& reason) {
-    if (reason.empty()) follow_log(crew_->config().log);
+    if (reason.empty()) {
+        follow_log(crew_->config().log);
+        reckon_memory();
+    }
     if (changes_.in_course()->kind == ChangeKind::reload) return finish_change(reason);
     carry_out(upgrade_.on_rolled_out(reason));
 }
@@ -210,6 +213,7 @@ void MasterProcess::change_workers(int by) {
     auto done = crew_->set_workers(static_cast<unsigned>(static_cast<int>(before) + by));
     if (!done) return log::error("{}", done.error().text());
     log::info("{} workers are wanted now, {} were", crew_->workers(), before);
+    reckon_memory();
 }
 
 }  // namespace tcpd::master

@@ -64,6 +64,7 @@ Result<void> MasterProcess::start(InheritedSockets inherited) {
     done = open_control_socket();
     if (done) done = make_crew();
     if (done) report_start();
+    if (done) reckon_memory();
     return done;
 }
 
@@ -177,6 +178,17 @@ void MasterProcess::report_listening() {
         log::info("listening on {} (listener \"{}\", {})", opened.address.text(), listener.name,
                   describe(listener.handler.kind));
     }
+}
+
+// Control groups are looked at anew each time: their limits change while tcpd runs.
+void MasterProcess::reckon_memory() {
+    MemoryBudget budget = make_memory_budget(
+        crew_->config().memory, own_memory_limit(),
+        {.workers = crew_->workers(), .descriptor_limit = budget_.limit, .machine_bytes = machine_memory()});
+    crew_->follow_memory(budget.total_bytes, budget.worker_oom_raise);
+    if (budget.text != memory_.text) log::info("{}", budget.text);
+    if (!budget.warning.empty() && budget.warning != memory_.warning) log::warn("{}", budget.warning);
+    memory_ = std::move(budget);
 }
 
 void MasterProcess::on_other_death(const Death& death) {
@@ -318,6 +330,8 @@ std::string MasterProcess::status() {
                         .uptime_ns = monotonic_ns() - begun_ns_,
                         .descriptor_limit = budget_.limit,
                         .connection_room = budget_.connections,
+                        .memory_total = memory_.total_bytes,
+                        .memory_used = crew_->buffer_bytes(),
                         .listeners = crew_->listener_status(),
                         .slots = crew_->slot_status()});
 }

@@ -16,6 +16,7 @@
 #include "master/control_server.h"
 #include "master/crew/crew.h"
 #include "master/master.h"
+#include "master/memory_budget.h"
 #include "master/pid_file.h"
 #include "master/reexec/state.h"
 #include "master/reexec/trial.h"
@@ -58,6 +59,7 @@ private:
     CrewOutfit outfit(unsigned slots, uint64_t descriptor_limit);
     void report_start();
     void report_listening();
+    void reckon_memory();
 
     void on_term();
     void on_int();
@@ -107,6 +109,7 @@ private:
     std::optional<PidFile> pid_file_;
     std::optional<Listeners> listeners_;
     DescriptorBudget budget_;
+    MemoryBudget memory_;
     UniqueFd program_, counts_, addresses_;
     std::unique_ptr<ControlServer> control_;
     std::unique_ptr<Crew> crew_;

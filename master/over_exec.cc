@@ -76,6 +76,7 @@ void MasterProcess::go_on(const MasterState& state) {
     crew_->reap();
     unblock_all_signals();
     log::info("tcpd {} goes on in the place of {}", kVersion, state.version);
+    reckon_memory();
     service_->ready(describe_state());
     for (const RequestId id : state.askers)
         control_->finish(id, fmt::format("upgraded to tcpd {}", kVersion));

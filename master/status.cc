@@ -61,6 +61,8 @@ std::string status_text(const Status& status) {
                    status.version, status.pid, status.state, seconds(status.uptime_ns), status.config_path);
     fmt::format_to(out, "tcpd descriptor_limit {}\ntcpd connection_room {}\n", status.descriptor_limit,
                    status.connection_room);
+    fmt::format_to(out, "tcpd memory_total {}\ntcpd memory_used {}\n", status.memory_total,
+                   status.memory_used);
     for (const ListenerStatus& listener : status.listeners) write_listener(out, listener);
     for (const SlotStatus& slot : status.slots) write_slot(out, slot);
     return text;

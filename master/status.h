@@ -37,6 +37,7 @@ struct Status {
     pid_t pid = 0;
     uint64_t uptime_ns = 0;
     uint64_t descriptor_limit = 0, connection_room = 0;  // of each slot
+    uint64_t memory_total = 0, memory_used = 0;          // of buffers; 0: no limit
     std::vector<ListenerStatus> listeners;
     std::vector<SlotStatus> slots;
 };

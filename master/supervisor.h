@@ -41,7 +41,7 @@ enum class Act : uint8_t {
     wake_standby,    // slot; pid: the dead holder; other: the standby, 0: look in slot memory
     signal_process,  // slot, pid; number: the signal
     kill_slot,       // slot: SIGKILL for every process of it
-    unshield,        // pid: a worker, which may be killed when memory runs out
+    unshield,        // pid: a worker, which is killed before all others when memory runs out
     pause_accept,    // slot
     resume_accept,   // slot
     retire,          // slot: exit if it is empty

@@ -7,6 +7,7 @@ namespace tcpd::slot {
 namespace {
 constexpr uint32_t kKeepSmall = 1024;  // 4 MiB of each size stay with the slot when they are free
 constexpr uint32_t kKeepLarge = 64;
+constexpr uint64_t kKeptShare = 16;  // of a budget for all, for each size of all slots together
 }  // namespace
 
 ChunkPool::ChunkPool(SlotMemory& memory, int memory_fd, SharedCounts& counts)
@@ -29,12 +30,40 @@ ChunkPool::ChunkPool(SlotMemory& memory, int memory_fd, SharedCounts& counts)
               {}};
 }
 
+void ChunkPool::set_budgets(uint64_t own_bytes, std::optional<uint64_t> total_bytes) {
+    own_budget_ = own_bytes;
+    follows_master_ = !total_bytes;
+    set_total(total_bytes ? *total_bytes : counts_.auto_total_bytes().load(std::memory_order_relaxed));
+    look_at_others();
+}
+
+// What is kept free is in no budget, so it is to be little beside it.
+void ChunkPool::set_total(uint64_t bytes) {
+    total_budget_ = bytes;
+    const uint64_t slots = std::clamp(counts_.slots().load(std::memory_order_relaxed), 1U, kMaxSlots);
+    const uint64_t share = bytes == 0 ? ~uint64_t{0} : bytes / kKeptShare / slots;
+    small_.keep = static_cast<uint32_t>(std::clamp<uint64_t>(share / kSmallChunkBytes, 1, kKeepSmall));
+    large_.keep = static_cast<uint32_t>(std::clamp<uint64_t>(share / kLargeChunkBytes, 1, kKeepLarge));
+    give_back(small_);
+    give_back(large_);
+}
+
+void ChunkPool::give_back(Size& size) {
+    for (; size.backed.size() > size.keep; size.backed.pop_back()) make_bare(size, size.backed.back());
+}
+
+void ChunkPool::make_bare(Size& size, ChunkId id) {
+    change_backing(size, id, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    size.bare.push_back(id);
+}
+
 ChunkId ChunkPool::take(Size& size) {
     if (size.backed.empty() && !stock(size)) return 0;
     const ChunkId id = size.backed.back();
     size.backed.pop_back();
     links_[id] = {0, 0};
     add_used(size.chunk_bytes);
+    look_at_others();  // many may be taken in a round, by each slot
     return id;
 }
 
@@ -65,8 +94,7 @@ void ChunkPool::release(ChunkId id) {
         size.backed.push_back(id);
         return;
     }
-    change_backing(size, id, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
-    size.bare.push_back(id);
+    make_bare(size, id);
 }
 
 bool ChunkPool::change_backing(const Size& size, ChunkId id, int mode) {

@@ -4,12 +4,13 @@
 // of 4 KiB, large ones of 64 KiB. Which are free is this process's private knowledge, rebuilt at adoption
 // from the chains that records name; a chunk's bytes and its link lie in slot memory. A chunk is fallocated
 // before it is handed out: a page that memory can't back is then an Error here, not a SIGBUS at its first
-// touch. Beyond a few megabytes, freed chunks go back to the system. Worker only. Source: fallocate(2),
-// FALLOC_FL_PUNCH_HOLE.
+// touch. Beyond a few megabytes, and under a budget for all slots beyond a small share of it, freed chunks go
+// back to the system. Worker only. Source: fallocate(2), FALLOC_FL_PUNCH_HOLE.
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "daemon/slot/shared_counts.h"
@@ -29,14 +30,12 @@ public:
     ChunkId take_large() { return take(large_); }
     void release(ChunkId id);
     // Over one of the budgets, of bytes of chunks that are in use, nothing new is begun: that of this slot,
-    // and that of all of them together. 0: none.
-    void set_budgets(uint64_t own_bytes, uint64_t total_bytes) {
-        own_budget_ = own_bytes;
-        total_budget_ = total_bytes;
-        look_at_others();
-    }
+    // and that of all of them together. 0: none. No total: the one that the master reckons, which may change.
+    void set_budgets(uint64_t own_bytes, std::optional<uint64_t> total_bytes);
     // What the other slots use, as it counts until the next look: it is asked for at each receive.
     void look_at_others() {
+        if (follows_master_ && total_budget_ != counts_.auto_total_bytes().load(std::memory_order_relaxed))
+            set_total(counts_.auto_total_bytes().load(std::memory_order_relaxed));
         if (total_budget_ != 0) others_bytes_ = counts_.total_buffer_bytes() - used_bytes();
     }
     bool is_over_budget() const {
@@ -70,6 +69,9 @@ private:
         std::atomic<uint32_t>* high = nullptr;  // ids first..first+high-1 were taken at some time
         std::vector<ChunkId> backed, bare;      // free, with and perhaps without memory behind them
     };
+    void set_total(uint64_t bytes);
+    void give_back(Size& size);
+    void make_bare(Size& size, ChunkId id);
     ChunkId take(Size& size);
     bool stock(Size& size);
     void rebuild(Size& size);
@@ -84,6 +86,7 @@ private:
     SharedCounts& counts_;
     std::atomic<uint64_t>& used_;  // in what all slots share
     uint64_t own_budget_ = 0, total_budget_ = 0, others_bytes_ = 0;
+    bool follows_master_ = false;
     std::vector<bool> marked_;  // while adopting
 };
 

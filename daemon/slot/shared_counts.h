@@ -25,10 +25,11 @@ public:
     static constexpr size_t kBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(uint32_t) + 3 * kPageBytes;
     static constexpr size_t kSteeredOffset = kBytes - 3 * kPageBytes + 64;
     static constexpr size_t kInServiceOffset = kSteeredOffset + kMaxSlots * sizeof(uint32_t);
+    static constexpr size_t kAutoTotalOffset = kBytes - 2 * kPageBytes - sizeof(uint64_t);
     static constexpr size_t kQuarantineOffset = kBytes - 2 * kPageBytes;
     static constexpr size_t kBuffersOffset = kBytes - kPageBytes;
     static constexpr size_t kAcceptsOffset = kBytes - kMaxListeners * sizeof(uint64_t);
-    static_assert(kInServiceOffset + kMaxSlots * sizeof(uint32_t) <= kQuarantineOffset);
+    static_assert(kInServiceOffset + kMaxSlots * sizeof(uint32_t) <= kAutoTotalOffset);
     static_assert(kQuarantineOffset + Quarantine::kBytes <= kBuffersOffset);
     static_assert(kBuffersOffset + kMaxSlots * sizeof(uint64_t) <= kAcceptsOffset);
     SharedCounts(SharedCounts&& other) noexcept;
@@ -57,6 +58,10 @@ public:
         const uint32_t end = std::min(slots().load(std::memory_order_relaxed), kMaxSlots);
         for (uint32_t i = 0; i < end; ++i) sum += buffer_bytes(i).load(std::memory_order_relaxed);
         return sum;
+    }
+    // What `memory.total: auto` stands for, in bytes; 0: no limit. Written by the master.
+    std::atomic<uint64_t>& auto_total_bytes() {
+        return *reinterpret_cast<std::atomic<uint64_t>*>(cells_ + kAutoTotalOffset / sizeof(uint32_t));
     }
     Quarantine quarantine() {
         return Quarantine(

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "daemon/base/signals.h"
@@ -21,6 +22,7 @@ namespace tcpd::master {
 namespace {
 
 constexpr int kExecPatienceMs = 5'000;
+constexpr int kMostOomScore = 1000;
 
 enum class Stage : int { move_descriptors, execute };
 
@@ -145,14 +147,14 @@ Result<pid_t> execute_image(int program, const std::string& title, const Inherit
     return pid;
 }
 
-void unshield(pid_t pid) {
-    char own[16] = {};
+void unshield(pid_t pid, int raise) {
+    char text[16] = {};
     const UniqueFd mine(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
-    const ssize_t length = ::read(mine.get(), own, sizeof own - 1);
+    if (::read(mine.get(), text, sizeof text - 1) <= 0) return;
+    const std::string score = std::to_string(std::min(std::atoi(text) + raise, kMostOomScore));
     const UniqueFd theirs(::open(fmt::format("/proc/{}/oom_score_adj", pid).c_str(), O_WRONLY | O_CLOEXEC));
-    if (length > 0 && theirs) {
-        [[maybe_unused]] const ssize_t written = ::write(theirs.get(), own, static_cast<size_t>(length));
-    }
+    if (!theirs) return;
+    [[maybe_unused]] const ssize_t written = ::write(theirs.get(), score.data(), score.size());
 }
 
 }  // namespace tcpd::master

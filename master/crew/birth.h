@@ -34,8 +34,9 @@ std::vector<DescriptorMove> plan_descriptors(const Inheritance& inheritance);
 // The image's pid. `title`: its argv[0]; argv[1] is --image.
 Result<pid_t> execute_image(int program, const std::string& title, const Inheritance& inheritance);
 
-// Lets a worker be killed again when memory runs out, like the master itself; where that is not permitted,
-// nothing.
-void unshield(pid_t pid);
+// Has the kernel pick a worker when memory runs out, before the master and before any standby, whose clone was
+// made first and keeps what it has. To raise it takes no right; where it is not permitted, nothing.
+// `raise`: how far its oom_score_adj is above the master's.
+void unshield(pid_t pid, int raise);
 
 }  // namespace tcpd::master

@@ -261,7 +261,7 @@ void Crew::carry_out(const Action& action) {
             children_.send_signal(action.pid, action.slot, static_cast<int>(action.number));
             return;
         case Act::kill_slot: return kill_slot(action.slot);
-        case Act::unshield: return unshield(action.pid);
+        case Act::unshield: return unshield(action.pid, worker_oom_raise_);
         case Act::pause_accept:
         case Act::resume_accept:
         case Act::retire:

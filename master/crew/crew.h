@@ -97,6 +97,12 @@ public:
 
     // The configuration in force.
     const conf::Config& config() const { return current().config; }
+    // `worker_oom_raise`: of workers that take a seat from now on.
+    void follow_memory(uint64_t auto_total_bytes, int worker_oom_raise) {
+        counts_.auto_total_bytes().store(auto_total_bytes, std::memory_order_relaxed);
+        worker_oom_raise_ = worker_oom_raise;
+    }
+    uint64_t buffer_bytes() { return counts_.total_buffer_bytes(); }
     const Generation& current() const { return *generations_.at(current_); }
     bool can_roll_out() const {
         return roll_out_.is_idle() && is_ready() && !is_draining() && !is_stopping();
@@ -174,6 +180,7 @@ private:
     CrewEvents& owner_;
     std::vector<std::string> names_;  // of listeners, by stable id, over all generations so far
     Generations generations_;
+    int worker_oom_raise_ = 1;
     // In force; brought by the roll-out in course, 0 being none; that the roll-out leads to.
     uint32_t current_ = 0, next_ = 0, target_ = 0;
     uint32_t last_generation_ = 0;

@@ -35,7 +35,8 @@ public:
                       flip() ? log::Format::json : log::Format::text, flip() ? "stderr" : "/var/log/x"};
         config.supervisor = {one_of<Duration>({1ms, 100ms, 1h}), one_of<Duration>({1h, 24h}),
                              one_of<Duration>({0ms, 100ms, 1h})};
-        config.memory = {one_of<uint64_t>({0, 1 << 20, 5'000'000}), one_of<uint64_t>({0, 1ULL << 46})};
+        config.memory = {one_of<uint64_t>({0, 1 << 20, 5'000'000}),
+                         one_of<std::optional<uint64_t>>({0, 1ULL << 46, std::nullopt})};
         for (uint64_t left = random_() % 4; left > 0; --left)
             config.upstreams.push_back(upstream(config.upstreams.size()));
         for (uint64_t left = random_() % 4; left > 0; --left)

@@ -127,12 +127,13 @@ BOOST_AUTO_TEST_CASE(budgets_of_memory) {
         const std::string text = problems_in(with_listener(kFine, "memory: {total: " + value + "}"));
         return text.empty() ? text : text.substr(text.find("memory.total: ") + 14);
     };
-    for (const char* fine : {"0", "1MiB", "1048576B", "64GiB", "65536GiB"})
+    for (const char* fine : {"auto", "0", "1MiB", "1048576B", "64GiB", "65536GiB"})
         BOOST_TEST(memory(fine) == "", fine);
     const std::string range = "\" is out of range (0, or 1MiB to 65536GiB)\n";
     for (const std::string odd : {"1048575B", "1KiB", "65537GiB", "99999999999GiB"})
         BOOST_TEST(memory(odd) == "\"" + odd + range);
     BOOST_TEST(memory("64") == "\"64\" has no unit (try 64B or 64KiB)\n");
+    BOOST_TEST(memory("Auto") == "\"Auto\" is not known (did you mean auto?)\n");
 }
 
 BOOST_AUTO_TEST_CASE(words) {

@@ -52,6 +52,47 @@ BOOST_AUTO_TEST_CASE(what_is_freed_in_bulk_goes_back_to_the_system) {
     for (int i = 0; i < 200; ++i) BOOST_TEST(pool.take_large() != 0u);
 }
 
+BOOST_AUTO_TEST_CASE(little_is_kept_beside_a_budget_for_all) {
+    std::vector<ChunkId> taken;
+    for (int i = 0; i < 100; ++i) taken.push_back(pool.take_large());
+    for (const ChunkId id : taken) pool.release(id);
+    BOOST_TEST(blocks() > 60 * 65536);
+    pool.set_budgets(0, 8 << 20);
+    BOOST_TEST(blocks() < 8 * 65536);
+    taken.clear();
+    for (int i = 0; i < 100; ++i) taken.push_back(pool.take_large());
+    for (const ChunkId id : taken) pool.release(id);
+    BOOST_TEST(blocks() < 8 * 65536);
+    for (int i = 0; i < 200; ++i) BOOST_TEST(pool.take_large() != 0u);
+}
+
+BOOST_AUTO_TEST_CASE(without_a_number_the_total_is_the_masters_and_may_change) {
+    pool.set_budgets(0, std::nullopt);
+    (void)pool.take_large();
+    BOOST_TEST(!pool.is_over_budget());
+    counts.auto_total_bytes().store(65535);
+    pool.look_at_others();
+    BOOST_TEST(pool.is_over_budget());
+    counts.auto_total_bytes().store(65536);
+    pool.look_at_others();
+    BOOST_TEST(!pool.is_over_budget());
+    counts.buffer_bytes(1).store(1);
+    (void)pool.take_small();
+    BOOST_TEST(pool.is_over_budget());
+    counts.auto_total_bytes().store(0);
+    pool.look_at_others();
+    BOOST_TEST(!pool.is_over_budget());
+}
+
+// Many chunks may be taken between two looks at the clock.
+BOOST_AUTO_TEST_CASE(what_others_took_counts_at_the_next_chunk) {
+    pool.set_budgets(0, 200'000);
+    counts.buffer_bytes(1).store(140'000);
+    BOOST_TEST(!pool.is_over_budget());
+    (void)pool.take_large();
+    BOOST_TEST(pool.is_over_budget());
+}
+
 BOOST_AUTO_TEST_CASE(what_is_in_use_is_held_against_both_budgets) {
     const ChunkId small = pool.take_small();
     (void)pool.take_large();

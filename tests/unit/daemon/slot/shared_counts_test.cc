@@ -44,6 +44,7 @@ BOOST_AUTO_TEST_CASE(a_sum_stops_at_the_last_column) {
     counts->open(8, 0) = 100;
     counts->buffer_bytes(slot::kMaxSlots - 1) = 3;
     counts->accept_due(0) = 1'000;
+    counts->auto_total_bytes() = 50;
     counts->slots() = slot::kMaxSlots + 1'000;
     BOOST_TEST(counts->total(7, slot::kMaxSlots + 1) == 2U);
     BOOST_TEST(counts->total_buffer_bytes() == 3U);
