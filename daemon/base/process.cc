@@ -29,6 +29,10 @@ namespace {
 
 // The kernel shows as a process's command line whatever lies where argv was at the exec; if its last byte is
 // no longer a NUL, it reads on into what was environ.
+// Of every process, whatever its title: pidof, pgrep -x and ps -C look for it. An image would have the number
+// of the descriptor that it was executed from.
+constexpr const char* kProcessName = "tcpd";
+
 char* title_area = nullptr;
 size_t title_bytes = 0;
 // libc's setenv leaves it for an array of its own; kept so that leak checkers still find it.
@@ -152,9 +156,7 @@ void set_process_title(std::string_view title) {
         memcpy(title_area, title.data(), used);
         memset(title_area + used, 0, title_bytes - used);
     }
-    char name[16] = "";
-    memcpy(name, title.data(), std::min(title.size(), sizeof name - 1));
-    prctl(PR_SET_NAME, name, 0, 0, 0);
+    prctl(PR_SET_NAME, kProcessName, 0, 0, 0);
 }
 
 Result<User> find_user(const std::string& name) {

@@ -18,7 +18,8 @@ namespace tcpd {
 // Remembers where argv and environ lie, so that a title can be written over them. Call first in main: copies
 // the strings of both, so that argv[i] and getenv stay good.
 void keep_argv(int argc, char** argv);
-// "tcpd: worker 0"; also the thread's name (15 bytes: "tcpd: worker 0"). Makes no allocation after keep_argv.
+// "tcpd: worker 0", as the command line; the thread's name is "tcpd" whatever the title, so that pidof and
+// pgrep -x find it. Makes no allocation after keep_argv.
 void set_process_title(std::string_view title);
 
 struct User {

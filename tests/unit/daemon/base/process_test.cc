@@ -50,10 +50,10 @@ const User kNobody{65534, 65534, {65534, 100}, "nobody"};
 
 BOOST_AUTO_TEST_SUITE(process)
 
-BOOST_AUTO_TEST_CASE(a_title_replaces_the_command_line_and_the_thread_s_name) {
+BOOST_AUTO_TEST_CASE(a_title_replaces_the_command_line_and_leaves_the_name) {
     BOOST_TEST(holds_in_child([] {
         set_process_title("tcpd: worker 0");
-        return command_line() == "tcpd: worker 0" && file_text("/proc/self/comm") == "tcpd: worker 0\n";
+        return command_line() == "tcpd: worker 0" && file_text("/proc/self/comm") == "tcpd\n";
     }));
 }
 
@@ -63,7 +63,7 @@ BOOST_AUTO_TEST_CASE(a_shorter_title_leaves_nothing_of_the_longer) {
         bool long_one = command_line() == "tcpd: master /a/rather/long/path/to/a/configuration/file.yaml";
         set_process_title("tcpd: standby 3");
         return long_one && command_line() == "tcpd: standby 3" &&
-               file_text("/proc/self/comm") == "tcpd: standby 3\n";
+               file_text("/proc/self/comm") == "tcpd\n";
     }));
 }
 
