@@ -312,7 +312,7 @@ void Service::on_message(slot::Received& received) {
     connections_.set_now(monotonic_ns());
     switch (received.message.type) {
         case MessageType::drain: return begin_drain();
-        case MessageType::stop: connections_.end_all(CloseReason::stopped); retire(0);
+        case MessageType::stop: end_at_once(CloseReason::stopped);
         case MessageType::pause_accept:
             for (const auto& listener : listeners_) listener->stop();
             return;
@@ -407,10 +407,13 @@ void Service::on_master_gone() {
 }
 
 void Service::end_if_done() {
+    if (connections_.open_count() == 0) retire(0);
+    if (drain_end_ns_ != 0 && monotonic_ns() >= drain_end_ns_) end_at_once(CloseReason::drain_timeout);
+}
+
+void Service::end_at_once(CloseReason reason) {
     const uint32_t left = connections_.open_count();
-    if (left == 0) retire(0);
-    if (drain_end_ns_ == 0 || monotonic_ns() < drain_end_ns_) return;
-    connections_.end_all(CloseReason::drain_timeout);
+    connections_.end_all(reason);
     retire(left);
 }
 

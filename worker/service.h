@@ -68,6 +68,7 @@ private:
     void replace_log(const slot::Received& received);
     void catch_up();
     void sweep();
+    [[noreturn]] void end_at_once(slot::CloseReason reason);
     [[noreturn]] void retire(uint32_t closed_at_end);
     void dispatch(const epoll_event& event);
     double heartbeat_seconds() const;

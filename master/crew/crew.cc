@@ -150,7 +150,8 @@ void Crew::on_message_in_service(uint32_t number, const slot::Message& message) 
             }
             return held_[number]->on_log_replaced();
         case slot::MessageType::drained:
-            return log::info("slot {} is drained, {} connections were closed at the end", number, message.a);
+            return log::info("slot {} is drained, {} connection{} closed at the end", number, message.a,
+                             message.a == 1 ? " was" : "s were");
         case slot::MessageType::unparked: return on_unparked(number, message);
         default:
             log::limited(log::Level::error, "slot message", "slot {} sent a message that is not a slot's",
