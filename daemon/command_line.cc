@@ -13,12 +13,13 @@ namespace tcpd {
 namespace {
 
 // Long options without a letter of their own.
-enum LongOnly { notify_fd_option = 256, log_level_option, decode_option };
+enum LongOnly { notify_fd_option = 256, log_level_option, decode_option, timeout_option };
 
 constexpr option kLongOptions[] = {
     {"notify-fd", required_argument, nullptr, notify_fd_option},
     {"log-level", required_argument, nullptr, log_level_option},
     {"decode", required_argument, nullptr, decode_option},
+    {"timeout", required_argument, nullptr, timeout_option},
     {"version", no_argument, nullptr, 'V'},
     {"help", no_argument, nullptr, 'h'},
     {nullptr, 0, nullptr, 0},
@@ -63,6 +64,9 @@ public:
             if (auto taken = take(letter); !taken) return std::move(taken.error());
         }
         if (optind < argc()) return stray_word();
+        const bool answers = command_.task == Task::show_help || command_.task == Task::show_version;
+        if (command_.timeout && command_.verb.empty() && !answers)
+            return usage("--timeout is for -s alone", "tcpd -s VERB --timeout 30s");
         return std::move(command_);
     }
 
@@ -82,6 +86,7 @@ private:
             case notify_fd_option: return take_notify_fd();
             case log_level_option: return take_log_level();
             case decode_option: return take_framing();
+            case timeout_option: return take_timeout();
             case ':': return usage(quoted(option_as_typed()) + " needs a value");
             default: return not_understood();
         }
@@ -157,6 +162,14 @@ private:
             return usage("--log-level: " + quoted(optarg) + " is not a level",
                          joined(log::kLevelNames, ", "));
         command_.log_level = level;
+        return {};
+    }
+
+    Result<void> take_timeout() {
+        command_.timeout = parse_duration(optarg);
+        if (!command_.timeout)
+            return usage("--timeout: " + quoted(optarg) + " is not a duration",
+                         "try 30s, 500ms, 2m; 0: no limit");
         return {};
     }
 

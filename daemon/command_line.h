@@ -11,6 +11,7 @@
 
 #include "daemon/base/error.h"
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 
 namespace tcpd {
 
@@ -32,6 +33,7 @@ struct Command {
     std::string config_path = kDefaultConfig;
     bool config_was_named = false;        // by -c
     std::string verb;                     // of -s
+    std::optional<Duration> timeout;      // of -s; 0: none
     std::string framing;                  // of --decode
     int notify_fd = -1;                   // -1: none
     std::optional<log::Level> log_level;  // over the one in the configuration

@@ -13,7 +13,8 @@ namespace tcpd {
 std::string help_text() {
     return R"(tcpd serves TCP from a YAML file; no connection dies with its worker.
 
-  tcpd [-c FILE] [-t | -T | -s VERB] [--notify-fd N] [--log-level LEVEL]
+  tcpd [-c FILE] [-t | -T] [--notify-fd N] [--log-level LEVEL]
+  tcpd [-c FILE] -s VERB [--timeout DURATION]
   tcpd --decode FRAMING [-c FILE]
 
   -c FILE            the configuration (without it: /etc/tcpd/tcpd.yaml)
@@ -26,6 +27,9 @@ std::string help_text() {
                        drain    accept nothing more until a reload (as WINCH)
                        status   listeners, connections, workers
                        stop     drain and exit (as the signal TERM does)
+  --timeout DURATION wait so long for the outcome of -s (0: for ever; without it
+                     status, reopen: 10s; reload, upgrade: 2m; drain, stop:
+                     drain.stop and 30s); what was begun goes on behind it
   --decode FRAMING   cut the bytes on standard input (or a hex dump of them)
                      into frames: raw, line, tcpd, or one that FILE declares
   --notify-fd N      write a newline to descriptor N once ready (s6)
@@ -39,7 +43,7 @@ std::string help_text() {
   tcpd --decode mine -c f.yaml <dump   where do my frames begin and end?
 
 Exits with 0 fine, 64 bad usage, 65 bytes that do not decode, 69 no such tcpd
-runs, 71 refused by the system, 78 bad configuration. Examples of FILE:
+runs, 71 refused, or no answer in time, 78 bad configuration. Examples of FILE:
 /usr/share/doc/tcpd-server/examples, or conf/examples in the source.
 )";
 }

@@ -34,14 +34,18 @@ bool MasterProcess::begin_change() {
     if (crew_->is_draining() || crew_->is_stopping()) return refuse_changes("tcpd is about to stop");
     if (!crew_->can_roll_out() || !changes_.begin_next()) return false;
     service_->reloading(describe_state());
+    failure_code_ = ErrorCode::refused;
     const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
     auto begun = is_upgrade ? upgrade() : reload();
-    if (!begun) finish_change(begun.error().text());
+    if (begun) return true;
+    failure_code_ = begun.error().code;
+    finish_change(begun.error().text());
     return true;
 }
 
 bool MasterProcess::refuse_changes(const std::string& reason) {
     if (!changes_.begin_next()) return false;
+    failure_code_ = ErrorCode::refused;
     finish_change(reason);
     return true;
 }
@@ -104,7 +108,11 @@ void MasterProcess::carry_out(const UpgradeAction& action) {
 }
 
 void MasterProcess::on_checked(Result<UniqueFd> program) {
-    if (program) next_program_ = std::move(*program);
+    if (program) {
+        next_program_ = std::move(*program);
+    } else {
+        failure_code_ = program.error().code;
+    }
     carry_out(upgrade_.on_checked(reason_of(program)));
 }
 
@@ -178,7 +186,8 @@ void MasterProcess::finish_change(const std::string& reason) {
     next_program_.reset();
     service_->ready(describe_state());
     for (const RequestId id : request.askers) {
-        reason.empty() ? control_->finish(id, "reloaded") : control_->fail(id, reason);
+        reason.empty() ? control_->finish(id, "reloaded")
+                       : control_->fail(id, {.code = failure_code_, .reason = reason});
     }
 }
 

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
 #include "daemon/base/net/address.h"
 #include "master/reexec/state.h"
 
@@ -16,6 +18,7 @@ namespace {
 
 constexpr size_t kMostClients = 32;
 constexpr int kBacklog = 16;
+constexpr uint64_t kPatienceNs = 5'000'000'000;  // until it has asked, and until it has read
 
 // In one step with the right mode: nobody else can connect in between.
 int bind_private(int fd, const Address& address) {
@@ -29,9 +32,22 @@ int bind_private(int fd, const Address& address) {
 
 }  // namespace
 
-ControlClient::ControlClient(ControlServer& server, struct ev_loop* loop, UniqueFd fd, RequestId id)
-    : server_(server), fd_(std::move(fd)), id_(id), readable_(loop, this), writable_(loop, this) {
+ControlClient::ControlClient(ControlServer& server, struct ev_loop* loop, UniqueFd fd, RequestId id,
+                             ControlPeer peer)
+    : server_(server),
+      fd_(std::move(fd)),
+      id_(id),
+      peer_(std::move(peer)),
+      until_ns_(monotonic_ns() + kPatienceNs),
+      readable_(loop, this),
+      writable_(loop, this) {
     readable_.start(fd_.get());
+}
+
+ControlClient::Standing ControlClient::standing() const {
+    if (refused_) return Standing::refused;
+    if (answered_) return Standing::answered;
+    return asked_ ? Standing::waiting : Standing::silent;
 }
 
 SavedClient ControlClient::save() const {
@@ -55,13 +71,45 @@ void ControlClient::on_readable() {
         writable_.stop();
     } else if (!asked_) {
         asked_ = true;
-        server_.on_request(id_, std::string_view(verb, static_cast<size_t>(got)));
+        if (is_admitted()) server_.on_request(id_, std::string_view(verb, static_cast<size_t>(got)));
     }
+}
+
+// Once at the accept and once more when it has asked. Who is refused keeps the connection until he has left:
+// what he sends to a closed one would reach him as an error before the reason does.
+bool ControlClient::is_admitted() {
+    const auto allowed = peer_.judge();
+    if (allowed) return true;
+    server_.note_refusal(allowed.error());
+    asked_ = refused_ = true;
+    queue(control::ReplyKind::failed, allowed.error().text());
+    return false;
+}
+
+void ControlClient::let_go(std::string_view reason) {
+    queue(control::ReplyKind::failed, reason);
+    readable_.stop();
+    writable_.stop();
+    done_ = true;
+}
+
+void ControlClient::end_if_late(uint64_t now) {
+    if (done_ || now < until_ns()) return;
+    if (standing() == Standing::silent) on_readable();
+    if (done_ || now < until_ns()) return;
+    let_go("nothing was asked within 5s");
+}
+
+void ControlClient::make_room() {
+    let_go(standing() == Standing::waiting
+               ? "too many wait for an answer; what was asked goes on without one (the log tells its end)"
+               : "nothing was asked yet, and another asker needs the place (ask again)");
 }
 
 void ControlClient::queue(control::ReplyKind kind, std::string_view text) {
     if (done_ || answered_) return;
     answered_ = kind != control::ReplyKind::output;
+    if (answered_) until_ns_ = monotonic_ns() + kPatienceNs;
     unsent_.push_back(static_cast<char>(kind) + std::string(text));
     flush();
 }
@@ -78,7 +126,7 @@ void ControlClient::flush() {
         }
     }
     writable_.stop();
-    if (!answered_ && !done_) return;
+    if ((!answered_ || refused_) && !done_) return;
     readable_.stop();
     done_ = true;
 }
@@ -111,7 +159,8 @@ void ControlServer::save(MasterState& state) const {
     state.control_file = file_;
     state.last_request = last_id_;
     for (const auto& client : clients_) {
-        if (!client->is_done()) state.clients.push_back(client->save());
+        if (!client->is_done() && client->standing() != ControlClient::Standing::refused)
+            state.clients.push_back(client->save());
     }
 }
 
@@ -121,27 +170,65 @@ std::unique_ptr<ControlServer> ControlServer::take_over(struct ev_loop* loop, co
         new ControlServer(loop, UniqueFd(state.control_fd), state.control_file, requests));
     server->last_id_ = state.last_request;
     for (const SavedClient& client : state.clients) {
+        UniqueFd fd(client.fd);
+        auto peer = ControlPeer::of(fd.get());
+        if (!peer) continue;  // it sees the end of its connection
         server->clients_.push_back(
-            std::make_unique<ControlClient>(*server, loop, UniqueFd(client.fd), client.id));
+            std::make_unique<ControlClient>(*server, loop, std::move(fd), client.id, std::move(*peer)));
         server->clients_.back()->take_over(client);
     }
     return server;
 }
 
-// At the limit, of clients or of descriptors, the next one waits in the queue until `on_tick`.
+// Without descriptors left the next one waits in the queue until `on_tick`.
 void ControlServer::on_acceptable() {
-    if (clients_.size() >= kMostClients) return acceptable_.stop();
     UniqueFd fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) return acceptable_.stop();
-    clients_.push_back(std::make_unique<ControlClient>(*this, loop_, std::move(fd), ++last_id_));
+    forget_done();
+    take(std::move(fd));
+}
+
+void ControlServer::take(UniqueFd fd) {
+    auto peer = ControlPeer::of(fd.get());
+    if (!peer) return note_refusal(peer.error());
+    if (clients_.size() >= kMostClients) make_room();
+    clients_.push_back(
+        std::make_unique<ControlClient>(*this, loop_, std::move(fd), ++last_id_, std::move(*peer)));
+    (void)clients_.back()->is_admitted();
+}
+
+void ControlServer::note_refusal(const Error& refusal) {
+    ++refused_;
+    log::limited(log::Level::warn, "refused asker", "the control socket: {}", refusal.text());
+}
+
+// They stand in the order of their coming. Who seems silent may have asked by now, and then is not.
+void ControlServer::make_room() {
+    for (;;) {
+        const auto least =
+            std::min_element(clients_.begin(), clients_.end(),
+                             [](const auto& a, const auto& b) { return a->standing() < b->standing(); });
+        const ControlClient::Standing standing = (*least)->standing();
+        if (standing == ControlClient::Standing::silent) (*least)->on_readable();
+        if ((*least)->standing() != standing && !(*least)->is_done()) continue;
+        (*least)->make_room();
+        return forget_done();
+    }
 }
 
 void ControlServer::forget_done() {
     std::erase_if(clients_, [](const auto& client) { return client->is_done(); });
 }
 
-void ControlServer::on_tick() {
+void ControlServer::on_tick(uint64_t now) {
     if (!acceptable_.is_active()) acceptable_.start(fd_.get());
+    for (const auto& client : clients_) client->end_if_late(now);
+}
+
+uint64_t ControlServer::next_wake() const {
+    uint64_t wake = ~uint64_t{0};
+    for (const auto& client : clients_) wake = std::min(wake, client->until_ns());
+    return wake;
 }
 
 ControlClient* ControlServer::find(RequestId id) {
@@ -164,8 +251,12 @@ void ControlServer::finish(RequestId id, std::string_view last_line) {
     if (ControlClient* client = find(id)) client->queue(control::ReplyKind::done, last_line);
 }
 
-void ControlServer::fail(RequestId id, std::string_view reason) {
-    if (ControlClient* client = find(id)) client->queue(control::ReplyKind::failed, reason);
+void ControlServer::fail(RequestId id, const Error& reason) {
+    ControlClient* client = find(id);
+    if (client == nullptr) return;
+    std::string text = reason.text();
+    if (reason.code == ErrorCode::bad_config) text.append(control::kBadConfigMark);
+    client->queue(control::ReplyKind::failed, text);
 }
 
 }  // namespace tcpd::master

@@ -229,12 +229,13 @@ void MasterProcess::before_sleep() {
     if (crew_->is_over()) return ev_break(loop_.get(), EVBREAK_ALL);
     const uint64_t now = monotonic_ns();
     report_to_service(now);
-    const uint64_t wake = std::min(crew_->next_wake(), service_->next_report_ns());
+    uint64_t wake = std::min(crew_->next_wake(), service_->next_report_ns());
+    if (control_) wake = std::min(wake, control_->next_wake());
     timer_.start_once(wake > now ? static_cast<double>(wake - now) / 1e9 : 0.0);
 }
 
 void MasterProcess::on_timer() {
-    if (control_) control_->on_tick();
+    if (control_) control_->on_tick(monotonic_ns());
 }
 
 void MasterProcess::on_term() {
@@ -301,7 +302,7 @@ void MasterProcess::on_request(RequestId id, std::string_view verb) {
         changes_.ask(ChangeKind::upgrade, id);
     } else if (verb == control::kReopenVerb) {
         const auto done = reopen_log();
-        done ? control_->finish(id, "reopened") : control_->fail(id, done.error().text());
+        done ? control_->finish(id, "reopened") : control_->fail(id, done.error());
     } else if (verb == control::kDrainVerb) {
         drain_requests_.push_back(id);
         control_->print(id, describe_drain() + "\n");
@@ -311,7 +312,8 @@ void MasterProcess::on_request(RequestId id, std::string_view verb) {
         control_->print(id, describe_drain() + "\n");
         drain();
     } else {
-        control_->fail(id, fmt::format("this tcpd knows no request {}", quoted(verb)));
+        control_->fail(id, {.code = ErrorCode::refused,
+                            .reason = fmt::format("this tcpd knows no request {}", quoted(verb))});
     }
 }
 
@@ -332,6 +334,8 @@ std::string MasterProcess::status() {
                         .connection_room = budget_.connections,
                         .memory_total = memory_.total_bytes,
                         .memory_used = crew_->buffer_bytes(),
+                        .dropped_log_lines = log::dropped_lines(),
+                        .control_refused = control_ ? control_->refused() : 0,
                         .listeners = crew_->listener_status(),
                         .slots = crew_->slot_status()});
 }

@@ -118,8 +118,9 @@ private:
     Upgrade upgrade_;
     UniqueFd next_program_;  // the upgrade's target
     Trial trial_;
-    std::string last_failure_;  // of the last change, for the service manager
-    UniqueFd next_log_;         // of the change in course, if it has another output
+    ErrorCode failure_code_ = ErrorCode::refused;  // of the change in course, if it fails
+    std::string last_failure_;                     // of the last change, for the service manager
+    UniqueFd next_log_;                            // of the change in course, if it has another output
     SignalWatcher<MasterProcess, &MasterProcess::on_term> term_, quit_;
     SignalWatcher<MasterProcess, &MasterProcess::on_int> int_;
     SignalWatcher<MasterProcess, &MasterProcess::on_usr1> usr1_;

@@ -63,6 +63,8 @@ std::string status_text(const Status& status) {
                    status.connection_room);
     fmt::format_to(out, "tcpd memory_total {}\ntcpd memory_used {}\n", status.memory_total,
                    status.memory_used);
+    fmt::format_to(out, "tcpd dropped_log_lines {}\ntcpd control_refused {}\n", status.dropped_log_lines,
+                   status.control_refused);
     for (const ListenerStatus& listener : status.listeners) write_listener(out, listener);
     for (const SlotStatus& slot : status.slots) write_slot(out, slot);
     return text;

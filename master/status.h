@@ -1,8 +1,8 @@
 #pragma once
 
 // The text of `tcpd -s status`: fixed `key value` lines that people and programs read. Pure; master only.
-// Lines may be added; those that are there stay as they are. Counters that are 0 are left out, but for `lost`
-// and `adopted crash`, which are the promise as a number.
+// Lines may be added; those that are there stay as they are. Counters of listeners and slots that are 0 are left
+// out, but for `lost` and `adopted crash`, which are the promise as a number.
 
 #include <sys/types.h>
 
@@ -38,6 +38,8 @@ struct Status {
     uint64_t uptime_ns = 0;
     uint64_t descriptor_limit = 0, connection_room = 0;  // of each slot
     uint64_t memory_total = 0, memory_used = 0;          // of buffers; 0: no limit
+    uint64_t dropped_log_lines = 0;                      // the master's own, since its program began
+    uint64_t control_refused = 0;                        // requests, likewise
     std::vector<ListenerStatus> listeners;
     std::vector<SlotStatus> slots;
 };

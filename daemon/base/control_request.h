@@ -15,8 +15,12 @@ namespace tcpd::control {
 enum class ReplyKind : char {
     output = 'o',  // the rest is text to print as it is; more follows
     done = 'k',    // the rest is a last line of text, which may be empty
-    failed = 'e',  // the rest is the reason, one line
+    failed = 'e',  // the rest is the reason, one line; behind it there may be a mark
 };
+
+// Behind a reason: the configuration has mistakes. It begins with a 0 byte, at which a tcpd that does not know it
+// takes the line to end.
+inline constexpr std::string_view kBadConfigMark{"\0bad_config", 11};
 
 inline constexpr size_t kMaxRequestBytes = 256;
 inline constexpr size_t kMaxReplyBytes = 32 * 1024;  // a whole message, its first byte included

@@ -100,7 +100,8 @@ void Question::on_end(const Death& death) {
     if (death.is_clean()) return answer(std::move(text_));
     std::string reason = death.text();
     if (!text_.empty()) reason = fmt::format("{}: {}", reason, first_complaint(text_));
-    answer(Error{ErrorCode::refused, doing_, "", 0, "it " + reason});
+    const bool is_bad_config = death.code == CLD_EXITED && death.status == kExitConfig;
+    answer(Error{is_bad_config ? ErrorCode::bad_config : ErrorCode::refused, doing_, "", 0, "it " + reason});
 }
 
 }  // namespace tcpd::master

@@ -3,6 +3,8 @@
 // program is.
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -31,7 +33,28 @@ int count_probe() {
     return count;
 }
 
+// As a child of the master, which no control socket may obey. The answer goes into the file `answer`.
+void order_stop() {
+    const int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string path = folder() + "/tcpd.pid.ctl";
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    std::string answer = "no connection";
+    if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+        (void)send(fd, "stop", 4, MSG_NOSIGNAL);
+        answer.assign(1000, '\0');
+        const ssize_t got = recv(fd, answer.data(), answer.size(), 0);
+        answer.resize(got > 0 ? static_cast<size_t>(got) : 0);
+    }
+    std::ofstream(folder() + "/answer") << answer;
+}
+
 [[noreturn]] void fail_as(const std::string& how) {
+    if (how.ends_with("orders_stop")) {
+        order_stop();
+        _exit(3);
+    }
     if (how.ends_with("waits")) {
         while (access((folder() + "/fail_now").c_str(), F_OK) != 0) usleep(1000);
         _exit(3);

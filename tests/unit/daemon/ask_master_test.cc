@@ -14,6 +14,8 @@
 #include <fstream>
 #include <functional>
 
+#include "daemon/base/control_request.h"
+
 using namespace tcpd;
 
 namespace {
@@ -74,11 +76,11 @@ struct PidFile {
         master = 0;
     }
 
-    Result<void> ask(const std::string& verb) {
+    Result<void> ask(const std::string& verb, Duration limit = Duration{0}) {
         char* text = nullptr;
         size_t size = 0;
         FILE* out = open_memstream(&text, &size);
-        auto outcome = ask_master(path, verb, out);
+        auto outcome = ask_master(path, verb, limit, out);
         fclose(out);
         printed.assign(text, size);
         free(text);
@@ -154,6 +156,60 @@ BOOST_AUTO_TEST_CASE(a_socket_of_another_process_is_not_asked) {
 BOOST_AUTO_TEST_CASE(a_master_without_a_socket_is_named_by_its_pid) {
     start_master([](int, const std::string&) {}, false);
     BOOST_TEST(failed(ask("status"), ErrorCode::unavailable, "pid " + std::to_string(master)));
+}
+
+BOOST_AUTO_TEST_CASE(each_request_has_a_time_limit_that_it_names) {
+    start_master([](int, const std::string&) { pause(); });
+    BOOST_TEST(failed(ask("reload", Duration{20}), ErrorCode::timed_out, "\"reload\" in 20ms"));
+}
+
+BOOST_AUTO_TEST_CASE(output_that_goes_on_and_on_does_not_extend_the_limit) {
+    start_master([](int client, const std::string&) {
+        for (;;) {
+            say(client, "odrip\n");
+            poll(nullptr, 0, 5);
+        }
+    });
+    BOOST_TEST(failed(ask("drain", Duration{60}), ErrorCode::timed_out, "in 60ms"));
+}
+
+BOOST_AUTO_TEST_CASE(a_master_that_answers_stop_and_stays_is_late) {
+    start_master([](int client, const std::string&) {
+        say(client, "kstopped");
+        pause();
+    });
+    BOOST_TEST(failed(ask("stop", Duration{50}), ErrorCode::timed_out, "\"stop\" in 50ms"));
+}
+
+BOOST_AUTO_TEST_CASE(a_full_queue_at_the_socket_is_late_as_well) {
+    start_master([](int client, const std::string&) {
+        say(client, "k");
+        pause();
+    });
+    BOOST_TEST(static_cast<bool>(ask("status")));
+    std::vector<int> waiting;
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    strcpy(address.sun_path, (path + ".ctl").c_str());
+    do {
+        waiting.push_back(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0));
+    } while (connect(waiting.back(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    BOOST_TEST(failed(ask("status", Duration{20}), ErrorCode::timed_out, "in 20ms"));
+    for (const int fd : waiting) close(fd);
+}
+
+BOOST_AUTO_TEST_CASE(a_mark_behind_the_reason_means_a_bad_configuration) {
+    start_master([](int client, const std::string&) {
+        say(client, "ethe file is wrong" + std::string(control::kBadConfigMark));
+    });
+    BOOST_TEST(failed(ask("reload"), ErrorCode::bad_config, "the file is wrong"));
+}
+
+BOOST_AUTO_TEST_CASE(a_limit_fits_what_the_request_may_take) {
+    BOOST_TEST(usual_limit("status", Duration{30'000}).count() == 10'000);
+    BOOST_TEST(usual_limit("reload", Duration{30'000}).count() == 120'000);
+    BOOST_TEST(usual_limit("stop", Duration{60'000}).count() == 90'000);
+    BOOST_TEST(usual_limit("drain", Duration{0}).count() == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -126,4 +126,14 @@ BOOST_AUTO_TEST_CASE(bytes_that_are_no_text_come_back_escaped) {
     BOOST_TEST(mentions(error_of({"-\xff"}), "no option"));
 }
 
+BOOST_AUTO_TEST_CASE(a_time_limit_belongs_to_a_request) {
+    const auto command = parse_command_line({"-s", "stop", "--timeout", "90s"}, "/");
+    BOOST_REQUIRE(command);
+    BOOST_TEST(command->timeout->count() == 90'000);
+    BOOST_TEST(parse_command_line({"--timeout", "0", "-s", "stop"}, "/")->timeout->count() == 0);
+    BOOST_TEST(mentions(error_of({"--timeout", "5s"}), "for -s alone"));
+    BOOST_TEST(mentions(error_of({"-s", "stop", "--timeout", "soon"}), "not a duration"));
+    BOOST_TEST(mentions(error_of({"-s", "stop", "--timeout"}), "needs a value"));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,10 @@
 #include "master/control_server.h"
 
 #include <ev.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -8,9 +12,12 @@
 #include <filesystem>
 #include <optional>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/net/address.h"
+#include "daemon/base/process.h"
 #include "master/reexec/state.h"
 #include "tests/unit/folder.h"
+#include "tests/unit/worker/forked_child.h"
 
 using namespace tcpd;
 using namespace tcpd::master;
@@ -36,6 +43,52 @@ struct Client {
     }
 };
 
+constexpr uint64_t kSixSeconds = 6'000'000'000;
+
+boost::test_tools::assertion_result this_is_root(boost::unit_test::test_unit_id) {
+    return has_capability(CAP_SYS_ADMIN) && ::geteuid() == 0;
+}
+
+// 0: answered; 2: not.
+int ask_from_here(const std::string& path, bool waits = true) {
+    const UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET, 0));
+    auto address = Address::parse("unix:" + path, false);
+    if (::connect(fd.get(), address->get(), address->length()) != 0) return 1;
+    (void)::send(fd.get(), "status", 6, MSG_NOSIGNAL);
+    char reply = 0;
+    return !waits || (::recv(fd.get(), &reply, 1, 0) == 1 && reply == 'k') ? 0 : 2;
+}
+
+// A process that does not descend from this one: its parent has ended at once.
+class Stranger {
+public:
+    template <typename Body>
+    explicit Stranger(Body body) {
+        int ends[2];
+        BOOST_REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+        end_.reset(ends[0]);
+        test::ForkedChild parent([&] {
+            const pid_t mother = ::getpid();
+            if (::fork() != 0) return 0;
+            ::alarm(test::kChildSeconds);
+            while (::getppid() == mother) ::sched_yield();
+            ::_exit(body());
+        });
+        ::close(ends[1]);
+        parent.wait();
+    }
+    bool has_ended() const {
+        pollfd end{end_.get(), POLLIN, 0};
+        return ::poll(&end, 1, 0) != 0;
+    }
+    void wait_end() const {
+        BOOST_REQUIRE(test::comes_true([this] { return has_ended(); }));
+    }
+
+private:
+    UniqueFd end_;
+};
+
 struct Office : Requests {
     test::Folder folder;
     std::string path = folder / "ctl";
@@ -56,6 +109,13 @@ struct Office : Requests {
     void turn() {
         ev_run(loop, EVRUN_NOWAIT);
         server->forget_done();
+    }
+    template <typename Condition>
+    void turn_until(Condition condition) {
+        BOOST_REQUIRE(test::comes_true([&] {
+            turn();
+            return condition();
+        }));
     }
     RequestId receive(Client& client, const std::string& verb) {
         client.ask(verb);
@@ -92,7 +152,7 @@ BOOST_AUTO_TEST_CASE(an_answer_is_output_and_then_its_end) {
 BOOST_AUTO_TEST_CASE(a_failure_says_why) {
     Office office;
     Client client(office.path);
-    office.server->fail(office.receive(client, "dance"), "no music");
+    office.server->fail(office.receive(client, "dance"), {.code = ErrorCode::refused, .reason = "no music"});
     office.turn();
     BOOST_TEST(client.read().value() == "eno music");
     BOOST_TEST(client.read().value() == "");
@@ -169,20 +229,116 @@ BOOST_AUTO_TEST_CASE(a_second_request_of_a_connection_is_not_taken) {
     BOOST_TEST(office.requests.size() == 1U);
 }
 
-BOOST_AUTO_TEST_CASE(clients_that_say_nothing_do_not_keep_others_out_for_good) {
+BOOST_AUTO_TEST_CASE(a_bad_configuration_is_marked_behind_the_reason) {
     Office office;
-    std::vector<std::unique_ptr<Client>> idle;
-    for (int i = 0; i < 8; ++i) {
-        for (int k = 0; k < 5; ++k) idle.push_back(std::make_unique<Client>(office.path));
-        for (int k = 0; k < 6; ++k) office.turn();
-    }
-    idle.clear();
-    for (int i = 0; i < 40; ++i) office.turn();
-    office.server->on_tick();
-    for (int i = 0; i < 40; ++i) office.turn();
     Client client(office.path);
-    office.server->finish(office.receive(client, "status"), "here");
-    BOOST_TEST(client.read().value() == "khere");
+    office.server->fail(office.receive(client, "reload"),
+                        {.code = ErrorCode::bad_config, .reason = "a typo"});
+    BOOST_TEST(client.read().value() == "ea typo" + std::string(control::kBadConfigMark));
+}
+
+BOOST_AUTO_TEST_CASE(who_asks_nothing_is_told_so_after_a_while) {
+    Office office;
+    Client silent(office.path), late(office.path), waiting(office.path);
+    for (int i = 0; i < 3; ++i) office.turn();
+    const RequestId id = office.receive(waiting, "stop");
+    late.ask("status");  // not read yet when its time is over
+    office.server->on_tick(monotonic_ns() + kSixSeconds);
+    BOOST_TEST(silent.read().value_or("").starts_with("enothing was asked within 5s"));
+    BOOST_TEST(office.requests.back().second == "status");
+    BOOST_TEST(!waiting.read().has_value());
+    office.turn();
+    BOOST_TEST(silent.read().value() == "");
+    office.server->finish(id, "ok");
+    BOOST_TEST(waiting.read().value() == "kok");
+    office.turn();
+    BOOST_TEST(office.server->next_wake() > monotonic_ns() + kSixSeconds);
+}
+
+BOOST_AUTO_TEST_CASE(who_does_not_read_his_answer_is_let_go) {
+    Office office;
+    Client client(office.path);
+    const RequestId id = office.receive(client, "status");
+    office.server->print(id, std::string(2'000'000, 'x'));
+    office.server->finish(id, "");
+    BOOST_TEST(office.server->next_wake() < monotonic_ns() + kSixSeconds);
+    office.server->on_tick(monotonic_ns() + kSixSeconds);
+    office.turn();
+    BOOST_TEST(office.server->next_wake() == ~uint64_t{0});
+}
+
+BOOST_AUTO_TEST_CASE(in_a_full_house_the_oldest_silent_one_makes_room) {
+    Office office;
+    std::vector<std::unique_ptr<Client>> clients;
+    for (int i = 0; i < 32; ++i) {
+        clients.push_back(std::make_unique<Client>(office.path));
+        office.turn();
+    }
+    const RequestId asked = office.receive(*clients[0], "stop");
+    clients[1]->ask("reload");  // not read yet
+    Client next(office.path);
+    office.server->finish(office.receive(next, "status"), "here");
+    BOOST_TEST(next.read().value() == "khere");
+    BOOST_TEST(clients[2]->read().value_or("").find("another asker needs the place") != std::string::npos);
+    BOOST_TEST(!clients[1]->read().has_value());
+    BOOST_TEST(!clients[3]->read().has_value());
+    office.server->finish(asked, "ok");
+    BOOST_TEST(clients[0]->read().value() == "kok");
+}
+
+BOOST_AUTO_TEST_CASE(where_all_wait_for_an_answer_the_oldest_makes_room) {
+    Office office;
+    std::vector<std::unique_ptr<Client>> clients;
+    for (int i = 0; i < 32; ++i) {
+        clients.push_back(std::make_unique<Client>(office.path));
+        office.receive(*clients.back(), "drain");
+    }
+    Client next(office.path);
+    office.server->finish(office.receive(next, "stop"), "stopped");
+    BOOST_TEST(next.read().value() == "kstopped");
+    BOOST_TEST(clients[0]->read().value_or("").find("goes on without one") != std::string::npos);
+    BOOST_TEST(!clients[1]->read().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(no_process_below_the_master_is_heard) {
+    Office office;
+    const test::ForkedChild child([&] { return ask_from_here(office.path); });
+    office.turn_until([&] { return child.is_dead(); });
+    BOOST_TEST(office.requests.empty());
+    BOOST_TEST(office.server->refused() == 1U);
+    const test::ForkedChild mother(
+        [&] { return test::ForkedChild([&] { return ask_from_here(office.path); }).wait(); });
+    office.turn_until([&] { return mother.is_dead(); });
+    BOOST_TEST(office.requests.empty());
+    BOOST_TEST(office.server->refused() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(who_has_ended_before_his_request_is_read_is_not_heard) {
+    Office office;
+    Stranger([&] { return ask_from_here(office.path, false); }).wait_end();
+    for (int i = 0; i < 3; ++i) office.turn();
+    BOOST_TEST(office.requests.empty());
+    BOOST_TEST(office.server->refused() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_stranger_of_the_same_user_is_heard) {
+    Office office;
+    const Stranger stranger([&] { return ask_from_here(office.path); });
+    office.turn_until([&] { return !office.requests.empty(); });
+    BOOST_TEST(office.requests.back().second == "status");
+    office.server->finish(office.requests.back().first, "");
+    stranger.wait_end();
+}
+
+BOOST_AUTO_TEST_CASE(root_without_its_rights_is_not_heard, *boost::unit_test::precondition(this_is_root)) {
+    Office office;
+    const Stranger stranger([&] {
+        if (!drop_capabilities()) return 1;
+        return ask_from_here(office.path);
+    });
+    office.turn_until([&] { return stranger.has_ended(); });
+    BOOST_TEST(office.requests.empty());
+    BOOST_TEST(office.server->refused() == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(a_stale_socket_is_replaced_and_its_file_ends_with_the_server) {

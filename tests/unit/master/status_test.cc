@@ -22,7 +22,9 @@ Status example() {
                   .descriptor_limit = 1024,
                   .connection_room = 900,
                   .memory_total = 1048576,
-                  .memory_used = 69632};
+                  .memory_used = 69632,
+                  .dropped_log_lines = 7,
+                  .control_refused = 2};
     status.listeners = {{"echo", {"127.0.0.1:7000", "[::1]:7000"}, totals}, {"idle", {}, {}}};
     status.slots = {{.number = 0,
                      .worker = 123,
@@ -47,14 +49,27 @@ BOOST_AUTO_TEST_SUITE(status)
 BOOST_AUTO_TEST_CASE(lines_are_as_people_and_programs_read_them) {
     const std::string text = status_text(example());
     for (const char* line :
-         {"tcpd version 1.2.3", "tcpd pid 99", "tcpd state serving", "tcpd uptime 61.2s",
-          "tcpd config /etc/tcpd/tcpd.yaml", "tcpd descriptor_limit 1024", "tcpd connection_room 900",
-          "tcpd memory_total 1048576", "tcpd memory_used 69632", "listener echo address 127.0.0.1:7000",
-          "listener echo address [::1]:7000", "listener echo open 3", "listener echo accepted 15",
-          "listener echo closed finished 12", "listener echo refused connections 2",
+         {"tcpd version 1.2.3",
+          "tcpd pid 99",
+          "tcpd state serving",
+          "tcpd uptime 61.2s",
+          "tcpd config /etc/tcpd/tcpd.yaml",
+          "tcpd descriptor_limit 1024",
+          "tcpd connection_room 900",
+          "tcpd memory_total 1048576",
+          "tcpd memory_used 69632",
+          "tcpd dropped_log_lines 7",
+          "tcpd control_refused 2",
+          "listener echo address 127.0.0.1:7000",
+          "listener echo address [::1]:7000",
+          "listener echo open 3",
+          "listener echo accepted 15",
+          "listener echo closed finished 12",
+          "listener echo refused connections 2",
           "listener echo adopted crash 4",
           "slot 0 worker 123 standby 124 state serving image 1 attempt 0 uptime 12.3s seats 4",
-          "slot 0 standby_lost 0", "slot 0 recovered receiving 3"}) {
+          "slot 0 standby_lost 0",
+          "slot 0 recovered receiving 3"}) {
         BOOST_TEST(has_line(text, line), line);
     }
 }
