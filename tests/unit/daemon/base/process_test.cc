@@ -62,8 +62,7 @@ BOOST_AUTO_TEST_CASE(a_shorter_title_leaves_nothing_of_the_longer) {
         set_process_title("tcpd: master /a/rather/long/path/to/a/configuration/file.yaml");
         bool long_one = command_line() == "tcpd: master /a/rather/long/path/to/a/configuration/file.yaml";
         set_process_title("tcpd: standby 3");
-        return long_one && command_line() == "tcpd: standby 3" &&
-               file_text("/proc/self/comm") == "tcpd\n";
+        return long_one && command_line() == "tcpd: standby 3" && file_text("/proc/self/comm") == "tcpd\n";
     }));
 }
 
