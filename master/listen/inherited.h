@@ -32,6 +32,10 @@ public:
     Result<std::vector<int>> named(std::string_view name) const;
 
 private:
+    std::string what_was_passed() const;
+    std::string what_to_do(std::string_view name) const;
+    std::string why_none_ = "it passed none";
+    std::string odd_names_;  // empty: each has one
     std::vector<InheritedSocket> sockets_;
 };
 

@@ -155,6 +155,19 @@ BOOST_AUTO_TEST_CASE(a_name_that_was_not_passed_is_told) {
                       1U);
 }
 
+BOOST_AUTO_TEST_CASE(a_wrapper_that_does_not_exec_is_told) {
+    PassedSocket tcp("127.0.0.1:0");
+    std::vector<std::string> wrapper = passing("web", {tcp.fd()});
+    wrapper.at(2).replace(wrapper.at(2).find("exec "), 5, "");
+    wrapper.at(2) += "; exit $?";
+    TestDaemon daemon(DaemonOptions{.config = "listeners: {web: {listen: systemd:web, handler: echo}}\n",
+                                    .prefix = wrapper,
+                                    .wait_ready = false});
+    daemon.expect_any_exit();
+    BOOST_CHECK_EQUAL(daemon.wait_exit(), 71);
+    BOOST_CHECK_EQUAL(daemon.count_in_err(": a wrapper has to exec tcpd"), 1U);
+}
+
 BOOST_AUTO_TEST_CASE(a_datagram_socket_is_refused) {
     const UniqueFd datagrams(::socket(AF_INET, SOCK_DGRAM, 0));
     const std::string config = "listeners: {web: {listen: systemd:web, handler: echo}}\n";
@@ -162,7 +175,7 @@ BOOST_AUTO_TEST_CASE(a_datagram_socket_is_refused) {
         DaemonOptions{.config = config, .prefix = passing("web", {datagrams.get()}), .wait_ready = false});
     daemon.expect_any_exit();
     BOOST_CHECK_EQUAL(daemon.wait_exit(), 71);
-    BOOST_CHECK_EQUAL(daemon.count_in_err("it is no socket that listens for streams"), 1U);
+    BOOST_CHECK_EQUAL(daemon.count_in_err("it is a datagram socket"), 1U);
 }
 
 BOOST_AUTO_TEST_CASE(changes_are_told_to_the_service_manager) {
