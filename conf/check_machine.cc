@@ -1,14 +1,19 @@
 #include <fmt/core.h>
 #include <pwd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <set>
 
 #include "conf/check.h"
+#include "daemon/base/net/backlog.h"
+#include "daemon/base/net/families.h"
 #include "daemon/base/process.h"
 #include "daemon/base/text.h"
 
@@ -91,6 +96,63 @@ void warn_of_loose_modes(Draft& draft) {
     }
 }
 
+// One warning, however many places it is true of.
+class Warning {
+public:
+    void add(const Place& place, const std::string& key_path, const std::string& text) {
+        if (count_++ == 0)
+            text_ = fmt::format("{}:{}:{}: warning: {}: {}", place.file, place.mark.line, place.mark.column,
+                                key_path, text);
+    }
+    void give_to(Draft& draft) const {
+        if (count_ == 0) return;
+        draft.warnings.push_back(count_ == 1 ? text_
+                                             : fmt::format("{}; and {} more such", text_, count_ - 1));
+    }
+
+private:
+    size_t count_ = 0;
+    std::string text_;
+};
+
+void check_family(Draft& draft, int family) {
+    if (machine_has(family)) return;
+    const char version = family == AF_INET6 ? '6' : '4';
+    Warning left_out;
+    for (const Bound& bound : draft.bound) {
+        const Address& address = bound.address;
+        if (address.family() != family) continue;
+        if (address.is_of_star())
+            left_out.add(bound.place, bound.key_path,
+                         fmt::format("{} of *:{} is left out: this machine has no IPv{}", address.text(),
+                                     address.port(), version));
+        else
+            draft.add_problem(bound.place, bound.key_path,
+                              fmt::format("{}: this machine has no IPv{}, or tcpd may not use it (take it "
+                                          "out; *:{} is what there is)",
+                                          address.text(), version, address.port()));
+    }
+    left_out.give_to(draft);
+}
+
+// listen(2) takes less without a word. Passed sockets may be of another network: they are asked themselves.
+void warn_of_cut_backlogs(Draft& draft) {
+    const std::optional<uint64_t> most = most_backlog();
+    if (!most) return;
+    Warning cut;
+    for (const Listener& listener : draft.config.listeners) {
+        const bool is_ours = std::any_of(listener.listen.begin(), listener.listen.end(),
+                                         [](const Address& a) { return !a.is_inherited(); });
+        if (!is_ours || listener.backlog <= *most) continue;
+        const std::string key_path = below("listeners", listener.name) + ".backlog";
+        cut.add(draft.place_of(key_path), key_path,
+                fmt::format("{} is more than net.core.somaxconn, so the kernel takes {} (sysctl "
+                            "net.core.somaxconn={})",
+                            listener.backlog, *most, listener.backlog));
+    }
+    cut.give_to(draft);
+}
+
 }  // namespace
 
 void check_machine(Draft& draft) {
@@ -100,6 +162,8 @@ void check_machine(Draft& draft) {
     if (config.log.output != "stderr")
         check_path(draft, draft.place_of("log.output"), "log.output", config.log.output);
     warn_of_loose_modes(draft);
+    for (const int family : {AF_INET, AF_INET6}) check_family(draft, family);
+    warn_of_cut_backlogs(draft);
     for (const Listener& listener : config.listeners) check_owners(draft, listener);
     for (const Bound& bound : draft.bound)
         if (bound.address.is_unix()) check_path(draft, bound.place, bound.key_path, bound.address.path());

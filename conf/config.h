@@ -163,6 +163,7 @@ struct Listener {
     std::vector<Address> listen;  // "*:7000" is two
     UnixSocket unix_socket;
     unsigned backlog = 4096;
+    bool freebind = false;
     Framing framing;  // with this listener's own max_frame, if it has one
     Auth auth;
     ListenerTimeouts timeouts;

@@ -1,5 +1,6 @@
 #include "conf/grammar.h"
 
+#include <algorithm>
 #include <array>
 
 namespace tcpd::conf {
@@ -41,6 +42,12 @@ constexpr Need kVaryingFrames{
     "needs frames that vary in size (framing: line, tcpd, or one under framings that is not fixed)"};
 constexpr Need kTcpdFrames{[](const Listener& l) { return l.framing.kind == FramingKind::tcpd; }, "framing",
                            "goes with framing: tcpd only"};
+constexpr Need kOwnAddress{[](const Listener& l) {
+                               return std::any_of(l.listen.begin(), l.listen.end(), [](const Address& a) {
+                                   return !a.is_unix() && !a.is_inherited();
+                               });
+                           },
+                           "listen", "goes with IPV4:PORT and [IPV6]:PORT only (leave it out)"};
 constexpr Need kAuth{[](const Listener& l) { return l.auth.by_token; }, "auth", "goes with auth only"};
 
 bool has_auth(const Target& t) { return t.listener->auth.by_token; }
@@ -161,7 +168,8 @@ const auto kRows = std::to_array<Row>({
     {"listeners.NAME", Section{}, "one listener"},
     {"listeners.NAME.listen",
      Addresses{[](const Target& t) { return &t.listener->listen; }, true, kMaxListenAddresses},
-     "one address or a list: IPV4:PORT, [IPV6]:PORT, *:PORT (both), unix:PATH, systemd:NAME; port 0: any "
+     "one address or a list: IPV4:PORT, [IPV6]:PORT, *:PORT (both, as far as the machine has them), "
+     "unix:PATH, systemd:NAME; port 0: any "
      "free one",
      "is missing (an address such as 127.0.0.1:7000 or unix:/run/x.sock, or a list of them)"},
     {"listeners.NAME.unix", Section{has_unix_keys},
@@ -174,6 +182,9 @@ const auto kRows = std::to_array<Row>({
      "the group that it belongs to"},
     {"listeners.NAME.backlog", Count{[](const Target& t) { return &t.listener->backlog; }, 1, 65535},
      "connections that wait to be accepted, of each worker; the kernel's somaxconn caps it"},
+    {"listeners.NAME.freebind", Flag{[](const Target& t) { return &t.listener->freebind; }},
+     "listen on an address before an interface has it (IP_FREEBIND): one that floats, or comes late at boot",
+     "", false, kOwnAddress},
     {"listeners.NAME.framing", FramingName{},
      "how streams are cut into frames: raw (not at all), line, tcpd, or a name under framings"},
     {"listeners.NAME.max_frame",

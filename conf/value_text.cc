@@ -94,8 +94,11 @@ struct ValuePrinter {
     }
     std::optional<std::string> operator()(const Addresses& addresses) const {
         std::string list;
-        for (const Address& address : *addresses.at(target))
-            list += (list.empty() ? "" : ", ") + yaml_quoted(address.text());
+        for (const Address& address : *addresses.at(target)) {
+            if (address.is_of_star() && address.family() == AF_INET6) continue;  // said with the other one
+            const std::string star = fmt::format("*:{}", address.port());
+            list += (list.empty() ? "" : ", ") + yaml_quoted(address.is_of_star() ? star : address.text());
+        }
         return "[" + list + "]";
     }
     std::optional<std::string> operator()(const Blocks& blocks) const {

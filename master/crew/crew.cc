@@ -306,7 +306,7 @@ Result<pid_t> Crew::execute(HeldSlot& held, Channel& channel, const Generation& 
     for (uint32_t id = 0; id < names_.size(); ++id) held.set_listener_name(id, names_[id]);
     const uint32_t number = channel.slot();
     const Side side = side_of(generation);
-    std::vector<slot::ListenSocket> sockets = outfit_.listeners->describe_sockets(side);
+    std::vector<slot::ListenSocket> sockets = outfit_.listeners->describe_sockets(number, side);
     std::vector<int> given = outfit_.listeners->sockets_of(number, side);
     std::vector<slot::BirthListener> listeners = birth_listeners(generation, given);
     const slot::Birth birth{.image = channel.image(),

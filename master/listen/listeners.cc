@@ -7,6 +7,7 @@
 
 #include "conf/check.h"
 #include "daemon/base/log.h"
+#include "daemon/base/net/families.h"
 #include "master/reexec/state.h"
 
 namespace tcpd::master {
@@ -54,6 +55,7 @@ void apply_options(const conf::Listener& listener, const ListeningAddress& opene
         if (!socket) continue;
         auto done = adjust(listener, socket.get(), opened.file);
         if (!done) log::error("{}", done.error().text());
+        if (opened.is_inherited()) say_cut_backlog(listener, socket.get());
     }
 }
 
@@ -64,6 +66,24 @@ void close_for_all(const ListeningAddress& opened) {
     for (const UniqueFd& socket : opened.sockets) {
         if (socket) ::shutdown(socket.get(), SHUT_RDWR);
     }
+}
+
+// Of the two that *:PORT stands for, one that this machine lacks, while it has the other.
+bool is_lacking(const Address& entry) {
+    if (!entry.is_of_star()) return false;
+    const int other = entry.family() == AF_INET6 ? AF_INET : AF_INET6;
+    return !machine_has(entry.family()) && machine_has(other);
+}
+
+// The same of one that was opened.
+bool is_lacking(const conf::Config& config, const ListeningAddress& opened) {
+    const std::vector<Address>& listen = config.listeners[opened.listener].listen;
+    return opened.index < listen.size() && is_lacking(listen[opened.index]);
+}
+
+void say_left_out(const conf::Listener& listener, const Address& address) {
+    log::info("listener \"{}\" goes without {}: this machine has no IPv{}", listener.name, address.text(),
+              address.family() == AF_INET6 ? '6' : '4');
 }
 
 std::vector<std::string> names_of(const conf::Config& config) {
@@ -116,6 +136,10 @@ Result<void> Listeners::check_passed(const conf::Config& config) const {
 
 Result<void> Listeners::open_first(const conf::Config& config, uint32_t listener, uint32_t index) {
     const conf::Listener& stanza = config.listeners[listener];
+    if (is_lacking(stanza.listen[index])) {
+        say_left_out(stanza, stanza.listen[index]);
+        return {};
+    }
     auto wanted = wanted_of(stanza.listen[index]);
     if (!wanted) return std::move(wanted.error());
     for (Wanted& one : *wanted) {
@@ -190,6 +214,10 @@ Result<void> Listeners::claim(const conf::Listener& listener, const Wanted& want
         kept->next_id = place.next_id;
         kept->next_listener = place.next_listener;
         kept->next_index = place.next_index;
+        return {};
+    }
+    if (is_lacking(wanted.address)) {
+        say_left_out(listener, wanted.address);
         return {};
     }
     return open_new(listener, {.wanted = wanted.text,
@@ -324,15 +352,15 @@ Result<Listeners> Listeners::take_over(const MasterState& state, const conf::Con
 
 // -- for images
 
-bool Listeners::is_given(const ListeningAddress& opened, Side side) const {
-    return side == Side::prepared || !opened.is_new;
+bool Listeners::is_given(const ListeningAddress& opened, uint32_t slot, Side side) const {
+    return opened.socket_of(slot) >= 0 && (side == Side::prepared || !opened.is_new);
 }
 
-std::vector<slot::ListenSocket> Listeners::describe_sockets(Side side) const {
+std::vector<slot::ListenSocket> Listeners::describe_sockets(uint32_t slot, Side side) const {
     std::vector<slot::ListenSocket> list;
     int fd = slot::kFirstListenFd;
     for (const ListeningAddress& opened : addresses_) {
-        if (!is_given(opened, side)) continue;
+        if (!is_given(opened, slot, side)) continue;
         const bool closing = side == Side::prepared && opened.is_leaving;
         const bool by_next_id = side == Side::prepared && !opened.is_leaving;
         list.push_back({.listener_id = by_next_id ? opened.next_id : opened.id,
@@ -347,7 +375,7 @@ std::vector<slot::ListenSocket> Listeners::describe_sockets(Side side) const {
 std::vector<int> Listeners::sockets_of(uint32_t slot, Side side) const {
     std::vector<int> sockets;
     for (const ListeningAddress& opened : addresses_) {
-        if (is_given(opened, side)) sockets.push_back(opened.socket_of(slot));
+        if (is_given(opened, slot, side)) sockets.push_back(opened.socket_of(slot));
     }
     return sockets;
 }
@@ -385,7 +413,12 @@ Result<void> Listeners::open_slot(uint32_t slot, const conf::Config& config) {
     slots_.push_back(slot);
     for (ListeningAddress& opened : addresses_) {
         if (opened.is_shared()) continue;
-        auto done = open_tcp(config.listeners[opened.listener], slot, opened);
+        const conf::Listener& listener = config.listeners[opened.listener];
+        auto done = open_tcp(listener, slot, opened);
+        if (!done && is_lacking(config, opened)) {
+            say_left_out(listener, opened.address);
+            continue;
+        }
         if (!done) {
             close_slot(slot);
             return done;
@@ -409,7 +442,7 @@ Result<void> Listeners::open_again(const conf::Config& config) {
         const conf::Listener& listener = config.listeners[opened.listener];
         auto done = opened.is_shared() ? open_address(listener, {}, opened)
                                        : probe(listener, opened.address, Patience::none);
-        if (done) continue;
+        if (done || is_lacking(config, opened)) continue;
         close_sockets();
         return done;
     }

@@ -66,7 +66,7 @@ public:
     void abandon(const conf::Config& in_force);
 
     // In the order of the descriptors that an image finds from slot::kFirstListenFd on.
-    std::vector<slot::ListenSocket> describe_sockets(Side side) const;
+    std::vector<slot::ListenSocket> describe_sockets(uint32_t slot, Side side) const;
     std::vector<int> sockets_of(uint32_t slot, Side side) const;
     // `slots`: in service, and of those the ones that serve the prepared change already. `loads` matter where
     // it is not least connections that steers.
@@ -106,7 +106,7 @@ private:
     bool holds_port(uint16_t port) const;
     void forget_new();
     Result<void> steer_group(SteeredGroup& group, const std::vector<uint32_t>& slots, const Loads& loads);
-    bool is_given(const ListeningAddress& opened, Side side) const;
+    bool is_given(const ListeningAddress& opened, uint32_t slot, Side side) const;
     LeastConnections least_;  // the groups of addresses have rows in it
     std::vector<ListeningAddress> addresses_;
     std::vector<std::string> names_;  // of listeners in force, by index

@@ -12,6 +12,9 @@
 #include <cerrno>
 #include <optional>
 
+#include "daemon/base/log.h"
+#include "daemon/base/net/backlog.h"
+#include "daemon/base/net/families.h"
 #include "daemon/base/net/keepalive.h"
 #include "daemon/base/process.h"
 #include "master/listen/address_holder.h"
@@ -33,11 +36,35 @@ std::string held_hint(const std::optional<Holder>& holder, const conf::Listener&
     return fmt::format("held by {}, pid {}; stop it or {}", holder->name, holder->pid, change);
 }
 
+std::string absent_hint(const conf::Listener& listener, const Address& address) {
+    const bool is_off = address.family() == AF_INET6 && is_ipv6_switched_off();
+    return fmt::format("{}; to listen there before it comes, set listeners.{}.freebind: true",
+                       is_off ? "IPv6 is switched off, net.ipv6.conf.all.disable_ipv6 is 1"
+                              : "no interface of this machine has this address",
+                       listener.name);
+}
+
+std::string no_family_hint(const Address& address) {
+    return fmt::format(
+        "this machine has no IPv{}, or RestrictAddressFamilies= of the unit keeps it away; *:{} takes what "
+        "there is",
+        address.family() == AF_INET6 ? '6' : '4', address.port());
+}
+
+bool is_link_local(const Address& address) {
+    return address.family() == AF_INET6 &&
+           IN6_IS_ADDR_LINKLOCAL(&reinterpret_cast<const sockaddr_in6*>(address.get())->sin6_addr);
+}
+
 std::string hint_for(int sys_errno, const conf::Listener& listener, const Address& address) {
     switch (sys_errno) {
         case EADDRINUSE: return held_hint(find_holder(address), listener);
-        case EADDRNOTAVAIL: return "no interface of this machine has this address";
-        case EAFNOSUPPORT: return "this machine has no IPv6";
+        case EADDRNOTAVAIL: return absent_hint(listener, address);
+        case EAFNOSUPPORT: return no_family_hint(address);
+        case EINVAL:
+            return is_link_local(address)
+                       ? "each interface has such addresses: use one that is not link-local"
+                       : "";
         case EACCES: return "ports below 1024 need root or CAP_NET_BIND_SERVICE";
         default: return "";
     }
@@ -49,6 +76,11 @@ Error bind_error(int sys_errno, const conf::Listener& listener, const Address& a
 
 bool set(int fd, int level, int option, int value) {
     return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+// The address need not be there yet.
+bool set_freebind(int fd, bool six) {
+    return six ? set(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1) : set(fd, IPPROTO_IP, IP_FREEBIND, 1);
 }
 
 bool set_tcp_options(int fd, const conf::Listener& listener) {
@@ -67,7 +99,8 @@ Result<UniqueFd> open_tcp(const conf::Listener& listener, const Address& address
     if (!fd) return bind_error(errno, listener, address);
     const bool six = address.family() == AF_INET6;
     if (!set(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) ||
-        (six && !set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1))) {
+        (six && !set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1)) ||
+        (listener.freebind && !set_freebind(fd.get(), six))) {
         return bind_error(errno, listener, address);
     }
     return fd;
@@ -243,9 +276,20 @@ Result<UniqueFd> listen_inherited(const conf::Listener& listener, int passed) {
     UniqueFd fd(::fcntl(passed, F_DUPFD_CLOEXEC, 3));
     const bool is_set = fd && (!is_tcp(passed) || set_tcp_options(passed, listener)) &&
                         ::listen(passed, static_cast<int>(listener.backlog)) == 0;
-    if (is_set) return fd;
+    if (is_set) {
+        say_cut_backlog(listener, passed);
+        return fd;
+    }
     return system_error(
         errno, fmt::format("give its options to the passed socket of listener \"{}\"", listener.name));
+}
+
+void say_cut_backlog(const conf::Listener& listener, int passed) {
+    const auto got = backlog_of(passed, listener.backlog);
+    if (!got || *got >= listener.backlog) return;
+    log::warn(
+        "listeners.{}.backlog is {}, of which a passed socket takes {}: net.core.somaxconn where it was made",
+        listener.name, listener.backlog, *got);
 }
 
 // A second listen() of a listening socket sets its backlog anew.

@@ -39,6 +39,8 @@ Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& 
 
 // Gives a socket that listens the backlog, the keep-alive and the rights of its file that `listener` has now.
 Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file);
+// Of a passed socket; of others the configuration's check says it.
+void say_cut_backlog(const conf::Listener& listener, int passed);
 // A copy of one that listens already, with what accepted sockets are to inherit.
 Result<UniqueFd> listen_inherited(const conf::Listener& listener, int passed);
 

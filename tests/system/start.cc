@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <fstream>
 
 #include "tests/support/blocking_client.h"
 #include "tests/support/conditions.h"
@@ -164,6 +165,25 @@ BOOST_AUTO_TEST_CASE(ordinary_users_cannot_become_another, *boost::unit_test::pr
         run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", tested_program(), "-c", path});
     BOOST_CHECK_NE(output.exit, 0);
     BOOST_CHECK_MESSAGE(output.err.find("daemon") != std::string::npos, output.err);
+}
+
+// It floats between two machines, or its interface comes up late.
+BOOST_AUTO_TEST_CASE(an_address_that_is_not_there_yet_is_listened_on) {
+    const std::string absent = "listeners: {late: {listen: 192.0.2.77:0, handler: echo";
+    const std::string with_freebind = absent + ", freebind: true}}\n";
+    TestDaemon refused(DaemonOptions{.config = absent + "}}\n", .wait_ready = false});
+    refused.expect_any_exit();
+    BOOST_CHECK_EQUAL(refused.wait_exit(), 71);
+    BOOST_CHECK_EQUAL(refused.count_in_err("set listeners.late.freebind: true"), 1U);
+    TestDaemon daemon("workers: 2\n" + with_freebind);
+    const Address address = daemon.address("late");
+    std::ofstream(daemon.config_path())
+        << "pid_file: " << (daemon.directory() / "tcpd.pid") << "\nworkers: 3\n"
+        << with_freebind;
+    BOOST_REQUIRE_EQUAL(daemon.verb("reload").exit, 0);
+    daemon.wait_complete(3);
+    BOOST_REQUIRE_EQUAL(daemon.verb("upgrade").exit, 0);
+    BOOST_CHECK_EQUAL(daemon.address("late").text(), address.text());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -236,6 +236,7 @@ Result<std::vector<Address>> Address::parse_listen(std::string_view text) {
     if (!port) return std::move(port.error());
     addresses.push_back(make_ipv4(in_addr{htonl(INADDR_ANY)}, *port));
     addresses.push_back(make_ipv6(in6addr_any, *port));
+    for (Address& one : addresses) one.is_of_star_ = true;
     return addresses;
 }
 

@@ -27,7 +27,7 @@ public:
     // literal address, a port over 65535, a path that is too long (107 bytes) or relative: an Error whose
     // `reason` says what would be right.
     static Result<Address> parse(std::string_view text, bool allow_port_0);
-    // As parse, and "*:7000", which is two: 0.0.0.0 and [::]; and "systemd:NAME".
+    // As parse, and "*:7000", which is two: 0.0.0.0 and [::], of what the machine has; and "systemd:NAME".
     static Result<std::vector<Address>> parse_listen(std::string_view text);
 
     int family() const { return storage_.any.sa_family; }  // AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC: neither
@@ -35,6 +35,8 @@ public:
     uint16_t port() const;  // 0 for unix
     void set_port(uint16_t port);
     std::string path() const;  // of a unix socket
+    // One of the two that *:PORT stands for.
+    bool is_of_star() const { return is_of_star_; }
     // "systemd:NAME": no address of its own.
     bool is_inherited() const { return family() == AF_UNSPEC && length_ > 0; }
     std::string inherited_name() const;
@@ -55,6 +57,7 @@ private:
     };
     Storage storage_{};
     socklen_t length_ = 0;
+    bool is_of_star_ = false;  // how it was written, which is no part of what it is
 };
 
 }  // namespace tcpd

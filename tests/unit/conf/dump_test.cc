@@ -140,6 +140,7 @@ private:
                                  flip() ? "us" : ""};
         }
         drawn.backlog = flip() ? 1 : 65535;
+        drawn.freebind = flip();
         drawn.framing = framing_of_listener(config.framings);
         const bool has_frames = drawn.framing.kind != FramingKind::raw;
         if (has_frames) drawn.timeouts.frame = duration();
@@ -211,6 +212,14 @@ listeners: {"9": {listen: unix:/9, handler: echo}, "Null": {listen: unix:/n, han
     BOOST_TEST(text.find("\n  nil:") != std::string::npos);
 }
 
+// Written as two, both would have to be there.
+BOOST_AUTO_TEST_CASE(a_star_stays_one) {
+    const std::string text =
+        dump(load_text("listeners: {a: {listen: ['*:7000', '0.0.0.0:7001', '[::]:7001'], handler: echo}}\n")
+                 .config);
+    BOOST_TEST(text.find(R"(listen: ["*:7000", "0.0.0.0:7001", "[::]:7001"])") != std::string::npos);
+}
+
 // Every row that is a value, `include` excepted, whose files' content is in the dump.
 BOOST_AUTO_TEST_CASE(every_row_of_the_grammar_is_in_it) {
     const std::string text = dump(load_with_tokens(R"(
@@ -218,7 +227,7 @@ workers: 1
 listeners:
   a: {listen: unix:s, unix: {mode: "0600"}, handler: {proxy: u}}
   b:
-    listen: unix:t
+    listen: 127.0.0.1:1
     framing: tcpd
     auth: {methods: token, tokens: tokens}
     handler: {routes: [{types: 1, handler: discard}, {default: true, error: 400}]}

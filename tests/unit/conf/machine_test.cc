@@ -1,8 +1,10 @@
 // What is asked of this machine, and only when the source is the real files; the shipped examples.
 
+#include <sys/socket.h>
 #include <unistd.h>
-#include <boost/test/unit_test.hpp>
 
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
 #include <filesystem>
 
 #include "conf/load.h"
@@ -10,6 +12,8 @@
 #include "tests/unit/conf/loading.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/in_child.h"
+#include "tests/unit/lose_family.h"
+#include "tests/unit/own_network.h"
 
 using namespace tcpd;
 using namespace tcpd::conf;
@@ -24,7 +28,10 @@ std::string problems_at(const Folder& folder, const std::string& text,
     folder.write("main.yaml", text);
     FileSource source;
     const Loaded loaded = load(source, folder / "main.yaml");
-    if (warnings) *warnings = loaded.warnings;
+    if (warnings) {
+        *warnings = loaded.warnings;
+        std::erase_if(*warnings, [](const std::string& one) { return one.find("somaxconn") != one.npos; });
+    }
     std::string all = problems_of(loaded);
     for (size_t at; (at = all.find(folder.path())) != std::string::npos;)
         all.replace(at, folder.path().size(), "F");
@@ -70,6 +77,61 @@ F/main.yaml:3:26: listeners.a.listen[0]: the folder "F/none" is not there (creat
 )");
     BOOST_TEST(problems_at(folder, "pid_file: .\nlog: {output: file}\n" + with_listener(kFine)) ==
                "F/main.yaml:1:1: pid_file: \"F/\" is a folder (a file's path is needed)\n");
+}
+
+Loaded loaded_at(const Folder& folder, const std::string& text) {
+    folder.write("main.yaml", text);
+    FileSource source;
+    return load(source, folder / "main.yaml");
+}
+
+BOOST_AUTO_TEST_CASE(a_star_without_a_family_is_warned_of_and_the_family_itself_refused) {
+    const Folder folder;
+    BOOST_TEST(tcpd::test::holds_in_child([&] {
+        if (!tcpd::test::lose_family(AF_INET6)) return false;
+        const Loaded loaded =
+            loaded_at(folder, "listeners: {a: {listen: ['*:7000', '*:7001'], handler: echo}}\n");
+        const bool is_warned =
+            std::any_of(loaded.warnings.begin(), loaded.warnings.end(), [](const std::string& one) {
+                return one.ends_with(
+                    "listeners.a.listen[0]: [::]:7000 of *:7000 is left out: this machine has "
+                    "no IPv6; and 1 more such");
+            });
+        return loaded.problems.empty() && is_warned;
+    }));
+    BOOST_TEST(tcpd::test::holds_in_child([&] {
+        if (!tcpd::test::lose_family(AF_INET6)) return false;
+        return problems_of(loaded_at(folder, "listeners: {a: {listen: '[::]:7000', handler: echo}}\n")) ==
+               folder /
+                   "main.yaml:1:25: listeners.a.listen: [::]:7000: this machine has no IPv6, or tcpd may "
+                   "not use it (take it out; *:7000 is what there is)\n";
+    }));
+}
+
+BOOST_AUTO_TEST_CASE(a_backlog_that_the_kernel_cuts_is_warned_of_with_both_numbers,
+                     *boost::unit_test::precondition(tcpd::test::may_have_own_network)) {
+    const Folder folder;
+    BOOST_TEST(tcpd::test::holds_in_child([&] {
+        if (!tcpd::test::enter_own_network(100)) return false;
+        const auto warned = [&](const std::string& listeners) {
+            std::string all;
+            for (const std::string& one : loaded_at(folder, "listeners:\n" + listeners).warnings)
+                if (one.find("somaxconn") != std::string::npos) all += one;
+            return all;
+        };
+        return warned("  a: {listen: 127.0.0.1:1, backlog: 200, handler: echo}\n") ==
+                   folder /
+                       "main.yaml:2:28: warning: listeners.a.backlog: 200 is more than net.core.somaxconn, "
+                       "so the kernel takes 100 (sysctl net.core.somaxconn=200)" &&
+               warned(
+                   "  a: {listen: unix:s, backlog: 101, handler: echo}\n"
+                   "  b: {listen: 127.0.0.1:1, handler: echo}\n")
+                   .ends_with("; and 1 more such") &&
+               warned(
+                   "  a: {listen: 127.0.0.1:1, backlog: 100, handler: echo}\n"
+                   "  b: {listen: systemd:b, handler: echo}\n")
+                   .empty();
+    }));
 }
 
 BOOST_AUTO_TEST_CASE(root_without_a_user_is_warned_once) {

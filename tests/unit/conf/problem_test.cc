@@ -234,4 +234,16 @@ BOOST_AUTO_TEST_CASE(clients_of_a_unix_socket_have_no_address) {
                    "whose clients have no address");
 }
 
+BOOST_AUTO_TEST_CASE(freebind_is_for_addresses_of_our_own) {
+    const auto problems = [](const std::string& listen) {
+        return problems_in("listeners: {a: {freebind: true, listen: " + listen + ", handler: echo}}\n");
+    };
+    for (const char* fine : {"192.0.2.1:1", "'[2001:db8::1]:1'", "'*:1'", "[unix:/s, 192.0.2.1:1]"})
+        BOOST_TEST(problems(fine) == "");
+    for (const char* senseless : {"unix:/s", "systemd:web", "[unix:/s, systemd:web]"})
+        BOOST_TEST(problems(senseless) ==
+                   "tcpd.yaml:1:17: listeners.a.freebind: goes with IPV4:PORT and [IPV6]:PORT only (leave it "
+                   "out)\n");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

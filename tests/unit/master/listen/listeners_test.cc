@@ -15,6 +15,7 @@
 #include "master/reexec/state.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/in_child.h"
+#include "tests/unit/lose_family.h"
 
 using namespace tcpd;
 using namespace tcpd::master;
@@ -117,7 +118,7 @@ BOOST_AUTO_TEST_CASE(a_slot_gets_its_own_tcp_sockets_and_the_common_unix_socket)
     BOOST_TEST(first[0] != second[0]);
     BOOST_TEST(first[1] != second[1]);
     BOOST_TEST(first[2] == second[2]);
-    const auto described = opened.describe_sockets(Side::in_force);
+    const auto described = opened.describe_sockets(0, Side::in_force);
     BOOST_TEST(described[2].listener_id == 1U);
     BOOST_TEST(described[0].is_unix == 0U);
     BOOST_TEST(described[2].is_unix == 1U);
@@ -142,8 +143,97 @@ BOOST_AUTO_TEST_CASE(an_address_of_another_machine_is_explained) {
     BOOST_REQUIRE(!opened);
     BOOST_TEST(opened.error().text() ==
                "could not bind listener \"echo\" to 192.0.2.1:7000: Cannot assign requested address (no "
-               "interface of "
-               "this machine has this address)");
+               "interface of this machine has this address; to listen there before it comes, set "
+               "listeners.echo.freebind: true)");
+}
+
+BOOST_AUTO_TEST_CASE(with_freebind_an_address_need_not_be_there) {
+    conf::Listener floating = listener("echo", {"192.0.2.1:7000", "[2001:db8::7]:7000"});
+    floating.freebind = true;
+    Listeners opened = open(config({floating, listener("other", {"127.0.0.1:0"})}), 2);
+    BOOST_TEST(opened.addresses().size() == 3U);
+    opened.expect_slot();
+    BOOST_TEST(bool{opened.open_slot(2, config({floating, listener("other", {"127.0.0.1:0"})}))});
+    Listeners later = open(config({listener("other", {"127.0.0.1:0"})}), 1);
+    const conf::Config changed = config({listener("other", {"127.0.0.1:0"}), floating});
+    opened.close_sockets();
+    BOOST_TEST(bool{later.prepare(changed, first_roster(changed))});
+}
+
+BOOST_AUTO_TEST_CASE(a_link_local_address_is_explained) {
+    auto opened = Listeners::open(config({listener("echo", {"[fe80::1]:7000"})}), 1);
+    BOOST_REQUIRE(!opened);
+    BOOST_TEST(opened.error().text().find("use one that is not link-local") != std::string::npos);
+}
+
+// -- a machine that lacks IPv6, or IPv4
+
+conf::Listener at_star(const std::string& name = "echo") {
+    conf::Listener made = listener(name, {});
+    made.listen = *Address::parse_listen("*:0");
+    return made;
+}
+
+std::vector<int> families_of(const Listeners& opened) {
+    std::vector<int> list;
+    for (const ListeningAddress& address : opened.addresses()) list.push_back(address.address.family());
+    return list;
+}
+
+BOOST_AUTO_TEST_CASE(a_star_is_what_the_machine_has) {
+    for (const int lost : {AF_INET6, AF_INET}) {
+        const int left = lost == AF_INET ? AF_INET6 : AF_INET;
+        BOOST_TEST(test::holds_in_child([&] {
+            if (!test::lose_family(lost)) return false;
+            auto opened = Listeners::open(config({at_star()}), 2);
+            return opened && families_of(*opened) == std::vector<int>{left};
+        }));
+        BOOST_TEST(test::holds_in_child([&] {  // by a reload
+            if (!test::lose_family(lost)) return false;
+            auto opened = Listeners::open(config({at_star()}), 2);
+            const conf::Config changed = config({at_star(), at_star("more")});
+            return opened && opened->prepare(changed, first_roster(changed)) &&
+                   families_of(*opened) == std::vector<int>{left, left};
+        }));
+    }
+    BOOST_TEST(test::holds_in_child([] {
+        return test::lose_family(AF_INET6) && test::lose_family(AF_INET) &&
+               !Listeners::open(config({at_star()}), 1);
+    }));
+}
+
+BOOST_AUTO_TEST_CASE(an_address_of_a_family_that_is_not_there_fails) {
+    BOOST_TEST(test::holds_in_child([] {
+        if (!test::lose_family(AF_INET6)) return false;
+        auto opened = Listeners::open(config({listener("echo", {"127.0.0.1:0", "[::]:7000"})}), 1);
+        return !opened && opened.error().text().find("this machine has no IPv6") != std::string::npos;
+    }));
+}
+
+// What is open goes on; a slot that comes later serves what there is.
+BOOST_AUTO_TEST_CASE(a_family_that_goes_takes_nothing_with_it) {
+    BOOST_TEST(test::holds_in_child([] {
+        const conf::Config wanted = config({at_star()});
+        auto opened = Listeners::open(wanted, 2);
+        if (!opened || !test::lose_family(AF_INET6)) return false;
+        opened->expect_slot();
+        if (!opened->open_slot(2, wanted) || !opened->prepare(wanted, first_roster(wanted))) return false;
+        opened->commit(wanted);
+        return opened->sockets_of(0, Side::in_force).size() == 2 &&
+               opened->sockets_of(2, Side::in_force).size() == 1 &&
+               opened->describe_sockets(2, Side::in_force).size() == 1;
+    }));
+}
+
+BOOST_AUTO_TEST_CASE(a_family_that_goes_while_nothing_is_served_does_not_keep_us_from_serving) {
+    BOOST_TEST(test::holds_in_child([] {
+        const conf::Config wanted = config({at_star()});
+        auto opened = Listeners::open(wanted, 2);
+        if (!opened || !test::lose_family(AF_INET6)) return false;
+        opened->close_sockets();
+        return opened->open_again(wanted) && opened->open_slot(2, wanted) &&
+               opened->sockets_of(2, Side::in_force).size() == 1;
+    }));
 }
 
 BOOST_AUTO_TEST_CASE(a_low_port_is_explained_to_ordinary_users) {
