@@ -97,6 +97,11 @@ Result<void> GroupTable::add_socket(uint32_t row, uint32_t slot, int fd) {
     return put(sockets_.get(), &place, &value);
 }
 
+void GroupTable::remove_socket(uint32_t row, uint32_t slot) {
+    const uint32_t place = place_of(row, slot);
+    forget(sockets_.get(), &place);
+}
+
 Result<void> GroupTable::choose(uint32_t row, const Choice& choice) {
     return put(choices_.get(), &row, &choice);
 }

@@ -37,6 +37,7 @@ public:
     bool is_full() const { return used_ == taken_.size(); }
     // EBUSY: it is in this table or another one already. It leaves by itself when it is closed.
     Result<void> add_socket(uint32_t row, uint32_t slot, int fd);
+    void remove_socket(uint32_t row, uint32_t slot);
     Result<void> choose(uint32_t row, const Choice& choice);
     // To the group of this socket.
     Result<void> attach(int fd) const;

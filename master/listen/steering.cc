@@ -80,7 +80,17 @@ Result<void> SteeredGroup::steer_to_least(const std::vector<uint32_t>& slots, Le
     return has_choice(slots) ? least.steer(row_, members_, slots) : Result<void>();
 }
 
-Result<void> SteeredGroup::steer_at_random(const std::vector<uint32_t>& slots, const Loads& loads) const {
+// Another program steers: a later steer_to_least begins anew.
+void SteeredGroup::give_row_back() {
+    if (!row_) return;
+    for (SteeredSocket& member : members_) {
+        row_.table().remove_socket(row_.number(), member.slot);
+        member.is_in_map = false;
+    }
+    row_.reset();
+}
+
+Result<void> SteeredGroup::steer_at_random(const std::vector<uint32_t>& slots, const Loads& loads) {
     if (!has_choice(slots)) return {};
     std::vector<Odds> odds;
     std::vector<uint64_t> open;
@@ -98,6 +108,7 @@ Result<void> SteeredGroup::steer_at_random(const std::vector<uint32_t>& slots, c
         0) {
         return system_error(errno, "steer connections to the slots in service");
     }
+    give_row_back();
     return {};
 }
 

@@ -47,13 +47,14 @@ public:
     std::vector<uint32_t> slots() const;  // in that order
     // Steers to those of the slots that are members; if none is, nothing changes.
     Result<void> steer_to_least(const std::vector<uint32_t>& slots, LeastConnections& least);
-    Result<void> steer_at_random(const std::vector<uint32_t>& slots, const Loads& loads) const;
+    Result<void> steer_at_random(const std::vector<uint32_t>& slots, const Loads& loads);
     // Over an exec of this process; none: steer_to_least has not been used.
     const GroupRow& row() const { return row_; }
     void take_over(GroupRow row) { row_ = std::move(row); }
 
 private:
     bool has_choice(const std::vector<uint32_t>& slots) const;
+    void give_row_back();
     std::vector<SteeredSocket> members_;
     GroupRow row_;
     bool is_growing_ = false;

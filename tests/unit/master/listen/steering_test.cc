@@ -229,6 +229,17 @@ BOOST_AUTO_TEST_CASE(the_choice_changes_without_another_program,
     BOOST_TEST((got == std::vector<int>{13, 0, 13, 3}));
 }
 
+// Such as after an upgrade, of a master that could not go on with it.
+BOOST_AUTO_TEST_CASE(from_chance_there_is_a_way_back, *boost::unit_test::precondition(may_use_bpf)) {
+    Counted listeners;
+    for (int i = 0; i < 3; ++i) {
+        BOOST_REQUIRE(listeners.steer({0, 1, 2, 3}));
+        BOOST_TEST((listeners.connect(40) == std::vector<int>{10, 10, 10, 10}));
+        BOOST_REQUIRE(listeners.group.steer_at_random({0, 1, 2, 3}, {}));
+        BOOST_TEST(!listeners.group.row());
+    }
+}
+
 // -- one program for all groups
 
 // Of each group, as many as these.
