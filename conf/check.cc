@@ -50,6 +50,16 @@ void check_overlaps(Draft& draft) {
     }
 }
 
+void check_address_count(Draft& draft) {
+    if (draft.bound.size() <= kMaxAddresses) return;
+    const Bound& first = draft.bound[kMaxAddresses];
+    draft.add_problem(
+        first.place, first.key_path,
+        fmt::format("{} addresses are too many for all listeners together (at most {}; *:PORT is "
+                    "two)",
+                    draft.bound.size(), kMaxAddresses));
+}
+
 std::string unknown_upstream(const std::string& name, const std::vector<Upstream>& upstreams) {
     std::vector<std::string_view> names;
     for (const Upstream& upstream : upstreams) names.push_back(upstream.name);
@@ -191,6 +201,7 @@ void check_together(Draft& draft, bool is_whole) {
     }
     check_respawn(draft);
     check_overlaps(draft);
+    check_address_count(draft);
     for (const Framing& framing : draft.config.framings)
         check_framing(draft, framing, below("framings", framing.name));
     resolve_framings(draft, is_whole);

@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 #include <pwd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -135,6 +136,20 @@ void check_family(Draft& draft, int family) {
     left_out.give_to(draft);
 }
 
+// The master holds a socket for each address and worker.
+void warn_of_few_descriptors(Draft& draft) {
+    uint64_t sockets = 0;
+    for (const Bound& bound : draft.bound)
+        sockets += bound.address.is_unix() || bound.address.is_inherited() ? 1 : draft.config.worker_count();
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || sockets < limit.rlim_max) return;
+    draft.warnings.push_back(
+        fmt::format("{}: warning: listeners need {} sockets, one for each address and worker, and the limit "
+                    "of open files "
+                    "is {} here (ulimit -Hn, LimitNOFILE= of the unit)",
+                    draft.config.path, sockets, limit.rlim_max));
+}
+
 // listen(2) takes less without a word. Passed sockets may be of another network: they are asked themselves.
 void warn_of_cut_backlogs(Draft& draft) {
     const std::optional<uint64_t> most = most_backlog();
@@ -163,6 +178,7 @@ void check_machine(Draft& draft) {
         check_path(draft, draft.place_of("log.output"), "log.output", config.log.output);
     warn_of_loose_modes(draft);
     for (const int family : {AF_INET, AF_INET6}) check_family(draft, family);
+    warn_of_few_descriptors(draft);
     warn_of_cut_backlogs(draft);
     for (const Listener& listener : config.listeners) check_owners(draft, listener);
     for (const Bound& bound : draft.bound)

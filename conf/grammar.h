@@ -19,6 +19,7 @@ namespace tcpd::conf {
 
 inline constexpr size_t kMaxNames = 256;  // of each kind: slot memory numbers them
 inline constexpr size_t kMaxNameBytes = 63;
+inline constexpr size_t kMaxAddresses = 4096;  // of all listeners: a worker is told them in one message
 
 // What a row's accessors lead into. Only what the row's path passes through is set.
 struct Target {

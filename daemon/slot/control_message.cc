@@ -22,7 +22,6 @@ struct WireBirth {
 static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 36 && sizeof(ListenSocket) == 20 &&
               sizeof(BirthListener) == 32);
 
-constexpr size_t kMaxBirthSockets = 4096;    // 80 KiB, well below a socket's default send buffer
 constexpr size_t kMaxBirthListeners = 1024;  // 32 KiB
 
 union DescriptorRoom {

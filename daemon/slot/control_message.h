@@ -83,6 +83,7 @@ inline constexpr int kAddressesFd = 8;
 inline constexpr int kFirstOwnFd = 9;
 inline constexpr int kFirstListenFd = 16;
 
+inline constexpr size_t kMaxBirthSockets = 4096;  // 80 KiB, well below a socket's default send buffer
 struct ListenSocket {
     uint32_t listener_id;  // stable id
     int32_t fd;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "conf/check.h"
+#include "conf/grammar.h"
 #include "daemon/base/log.h"
 #include "daemon/base/net/families.h"
 #include "master/reexec/state.h"
@@ -13,6 +14,8 @@
 namespace tcpd::master {
 
 namespace {
+
+static_assert(conf::kMaxAddresses <= slot::kMaxBirthSockets);
 
 Result<void> open_tcp(const conf::Listener& listener, uint32_t slot, ListeningAddress& opened) {
     if (opened.sockets.size() <= slot) opened.sockets.resize(slot + 1);

@@ -65,6 +65,7 @@ std::string hint_for(int sys_errno, const conf::Listener& listener, const Addres
             return is_link_local(address)
                        ? "each interface has such addresses: use one that is not link-local"
                        : "";
+        case EMFILE: return "each worker has a socket for each address; raise LimitNOFILE= of the unit";
         case EACCES: return "ports below 1024 need root or CAP_NET_BIND_SERVICE";
         default: return "";
     }

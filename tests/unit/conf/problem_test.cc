@@ -246,4 +246,21 @@ BOOST_AUTO_TEST_CASE(freebind_is_for_addresses_of_our_own) {
                    "out)\n");
 }
 
+BOOST_AUTO_TEST_CASE(addresses_are_counted_over_all_listeners) {
+    const auto problems = [](int listeners) {
+        std::string text = "listeners:\n";
+        for (int i = 0; i < listeners; ++i) {
+            text += "  l" + std::to_string(i) + ": {handler: echo, listen: [127.0.0.1:0";
+            for (int k = 1; k < 64; ++k) text += ", 127.0.0.1:0";
+            text += "]}\n";
+        }
+        return problems_in(text);
+    };
+    BOOST_TEST(problems(64) == "");
+    BOOST_TEST(
+        problems(65).ends_with("listeners.l64.listen[0]: 4160 addresses are too many for all listeners "
+                               "together (at most 4096; *:PORT "
+                               "is two)\n"));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
