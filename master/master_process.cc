@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "daemon/base/process.h"
+#include "daemon/base/sandbox_gaps.h"
 #include "daemon/base/text.h"
 #include "daemon/base/version.h"
 #include "daemon/slot/address_counts.h"
@@ -161,6 +162,9 @@ CrewOutfit MasterProcess::outfit(unsigned slots, uint64_t descriptor_limit) {
 void MasterProcess::report_start() {
     log::info("tcpd {} starts with {}", kVersion, options_.config_path);
     for (const std::string& warning : options_.warnings) log::warn("{}", warning);
+    const bool own_user = !options_.config.user.empty() && ::geteuid() == 0;
+    if (const std::string gaps = describe_gaps(look_at_kernel(), own_user); !gaps.empty())
+        log::warn("{}", gaps);
     report_listening();
     log::info(
         "{} workers, each with a standby; {} descriptors each, {} of them set aside: "

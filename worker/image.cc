@@ -123,6 +123,20 @@ void prepare_signals(Image& image) {
     need(set_dispositions());
 }
 
+bool dials_unix(const conf::Config& config) {
+    return std::any_of(config.upstreams.begin(), config.upstreams.end(), [](const conf::Upstream& upstream) {
+        return std::any_of(upstream.servers.begin(), upstream.servers.end(),
+                           [](const Address& server) { return server.is_unix(); });
+    });
+}
+
+// Listeners that a reload removed go on with their own upstreams.
+SandboxNeeds sandbox_needs(const Image& image) {
+    SandboxNeeds needs{dials_unix(image.config), image.config.pid_file};
+    for (const auto& [fd, config] : image.former_configs) needs.dials_unix |= dials_unix(config);
+    return needs;
+}
+
 void drop_user(const conf::Config& config) {
     if (config.user.empty()) return;
     need(become_user(need(find_user(config.user))));
@@ -169,7 +183,7 @@ void run_image() {
     const DescriptorTable table = need(prepare_descriptor_table());
     image.poller_fd = table.poller_fd;
     image.first_connection_fd = table.first_connection_fd;
-    log::info("sandbox: {}", enter_sandbox());
+    log::info("sandbox: {}", enter_sandbox(sandbox_needs(image)));
     image.memory.map_ahead(image.memory.worker_control().high_fd.load(std::memory_order_relaxed));
     need(slot::send_message(slot::kControlFd, {slot::MessageType::started}));
     if (image.birth.is_renewal()) take_over_table(image);
