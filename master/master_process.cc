@@ -53,6 +53,7 @@ MasterProcess::MasterProcess(Options options, Loop loop, UniqueFd log_fd, uint64
 
 Result<void> MasterProcess::start(InheritedSockets inherited) {
     start_signals();
+    stand_back_from_oom();
     auto done = settle_in();
     if (done) done = check_user(options_.config.user);
     if (done) done = lock_pid_file();

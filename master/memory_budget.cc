@@ -30,7 +30,7 @@ uint64_t needed_bytes(uint64_t limit, const MemoryNeeds& needs) {
 // In thousandths of the memory that the kernel looks at when it picks: above what a master may have more than a
 // worker, which is a few MiB; no more, since what runs beside tcpd and eats memory is to go first.
 int oom_raise(const std::optional<MemoryLimit>& limit, const MemoryNeeds& needs) {
-    constexpr uint64_t kHeadStart = 16 * kMiB;
+    constexpr uint64_t kHeadStart = 6 * kMiB;
     uint64_t bytes = needs.machine_bytes != 0 ? needs.machine_bytes : ~uint64_t{0};
     if (limit) bytes = std::min(bytes, std::max<uint64_t>(limit->bytes, 1));
     return static_cast<int>(std::clamp<uint64_t>(kHeadStart * 1000 / bytes, 20, 800));

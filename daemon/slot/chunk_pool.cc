@@ -1,13 +1,15 @@
 #include "daemon/slot/chunk_pool.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
 namespace tcpd::slot {
 
 namespace {
 constexpr uint32_t kKeepSmall = 1024;  // 4 MiB of each size stay with the slot when they are free
 constexpr uint32_t kKeepLarge = 64;
-constexpr uint64_t kKeptShare = 16;  // of a budget for all, for each size of all slots together
+constexpr uint32_t kMostMapped = 32;  // chunks, where there is a budget for all
+constexpr uint64_t kKeptShare = 16;   // of a budget for all, for each size of all slots together
 }  // namespace
 
 ChunkPool::ChunkPool(SlotMemory& memory, int memory_fd, SharedCounts& counts)
@@ -63,8 +65,22 @@ ChunkId ChunkPool::take(Size& size) {
     size.backed.pop_back();
     links_[id] = {0, 0};
     add_used(size.chunk_bytes);
-    look_at_others();  // many may be taken in a round, by each slot
+    if (total_budget_ != 0) {
+        look_at_others();  // many may be taken in a round, by each slot
+        unmap_now_and_then();
+    }
     return id;
+}
+
+// What is mapped counts as this process's when the kernel looks for one to kill, though its death would free none of it.
+// Nothing is lost: a page is mapped again when it is touched.
+void ChunkPool::unmap_now_and_then() {
+    if (++taken_since_unmap_ < kMostMapped) return;
+    taken_since_unmap_ = 0;
+    for (const Size* size : {&small_, &large_}) {
+        const uint32_t high = std::min(size->high->load(std::memory_order_relaxed), size->count);
+        madvise(size->base, uint64_t{high} * size->chunk_bytes, MADV_DONTNEED);
+    }
 }
 
 bool ChunkPool::stock(Size& size) {

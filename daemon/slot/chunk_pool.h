@@ -70,6 +70,7 @@ private:
         std::vector<ChunkId> backed, bare;      // free, with and perhaps without memory behind them
     };
     void set_total(uint64_t bytes);
+    void unmap_now_and_then();
     void give_back(Size& size);
     void make_bare(Size& size, ChunkId id);
     ChunkId take(Size& size);
@@ -87,6 +88,7 @@ private:
     std::atomic<uint64_t>& used_;  // in what all slots share
     uint64_t own_budget_ = 0, total_budget_ = 0, others_bytes_ = 0;
     bool follows_master_ = false;
+    uint32_t taken_since_unmap_ = 0;
     std::vector<bool> marked_;  // while adopting
 };
 

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "daemon/base/signals.h"
 #include "daemon/base/unique_fd.h"
@@ -23,6 +24,8 @@ namespace {
 
 constexpr int kExecPatienceMs = 5'000;
 constexpr int kMostOomScore = 1000;
+// Taken when there is nobody else. No administrator's, so that it tells that there was none before.
+constexpr int kMasterOomScore = -999;
 
 enum class Stage : int { move_descriptors, execute };
 
@@ -81,6 +84,20 @@ void shield_self() {
     if (file < 0) return;
     [[maybe_unused]] const ssize_t written = ::write(file, "-1000", 5);
     ::close(file);
+}
+
+std::optional<int> oom_score(const std::string& process) {
+    char text[16] = {};
+    const UniqueFd file(::open(fmt::format("/proc/{}/oom_score_adj", process).c_str(), O_RDONLY | O_CLOEXEC));
+    if (::read(file.get(), text, sizeof text - 1) <= 0) return std::nullopt;
+    return std::atoi(text);
+}
+
+void write_oom_score(const std::string& process, int score) {
+    const std::string text = std::to_string(score);
+    const UniqueFd file(::open(fmt::format("/proc/{}/oom_score_adj", process).c_str(), O_WRONLY | O_CLOEXEC));
+    if (!file) return;
+    [[maybe_unused]] const ssize_t written = ::write(file.get(), text.data(), text.size());
 }
 
 [[noreturn]] void become_image(Plan& plan) {
@@ -147,14 +164,15 @@ Result<pid_t> execute_image(int program, const std::string& title, const Inherit
     return pid;
 }
 
+void stand_back_from_oom() {
+    if (oom_score("self") == 0) write_oom_score("self", kMasterOomScore);
+}
+
 void unshield(pid_t pid, int raise) {
-    char text[16] = {};
-    const UniqueFd mine(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
-    if (::read(mine.get(), text, sizeof text - 1) <= 0) return;
-    const std::string score = std::to_string(std::min(std::atoi(text) + raise, kMostOomScore));
-    const UniqueFd theirs(::open(fmt::format("/proc/{}/oom_score_adj", pid).c_str(), O_WRONLY | O_CLOEXEC));
-    if (!theirs) return;
-    [[maybe_unused]] const ssize_t written = ::write(theirs.get(), score.data(), score.size());
+    const std::optional<int> own = oom_score("self");
+    if (!own) return;
+    const int before = *own == kMasterOomScore ? 0 : *own;
+    write_oom_score(std::to_string(pid), std::min(before + raise, kMostOomScore));
 }
 
 }  // namespace tcpd::master

@@ -34,9 +34,10 @@ std::vector<DescriptorMove> plan_descriptors(const Inheritance& inheritance);
 // The image's pid. `title`: its argv[0]; argv[1] is --image.
 Result<pid_t> execute_image(int program, const std::string& title, const Inheritance& inheritance);
 
-// Has the kernel pick a worker when memory runs out, before the master and before any standby, whose clone was
-// made first and keeps what it has. To raise it takes no right; where it is not permitted, nothing.
-// `raise`: how far its oom_score_adj is above the master's.
+// Who goes when memory runs out: a worker first. A standby keeps the master's score, which its worker had when it was
+// cloned; with the right to it (CAP_SYS_RESOURCE) it is shielded, and a master that was started with 0 goes last.
+void stand_back_from_oom();
+// A worker that took its seat; `raise`: how far above the master. To raise a score takes no right.
 void unshield(pid_t pid, int raise);
 
 }  // namespace tcpd::master

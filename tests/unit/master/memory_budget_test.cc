@@ -67,11 +67,11 @@ BOOST_AUTO_TEST_CASE(what_the_file_says_holds_and_is_judged) {
     BOOST_TEST(make_memory_budget({.total_bytes = 0}, std::nullopt, kOne).warning == "");
 }
 
-BOOST_AUTO_TEST_CASE(workers_go_before_the_master_by_16_mib) {
-    BOOST_TEST(make_memory_budget({}, k40, kOne).worker_oom_raise == 400);
+BOOST_AUTO_TEST_CASE(workers_go_before_the_master_by_6_mib) {
+    BOOST_TEST(make_memory_budget({}, k40, kOne).worker_oom_raise == 150);
     BOOST_TEST(automatic(4, 1).worker_oom_raise == 800);
     BOOST_TEST(make_memory_budget({}, std::nullopt, kOne).worker_oom_raise == 20);
-    BOOST_TEST(make_memory_budget({.total_bytes = 0}, k40, {}).worker_oom_raise == 400);
+    BOOST_TEST(make_memory_budget({.total_bytes = 0}, k40, {}).worker_oom_raise == 150);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <boost/test/unit_test.hpp>
+#include <cstring>
+#include <fstream>
 #include <set>
 
 namespace tcpd::slot {
@@ -28,6 +30,13 @@ struct Pool {
     SharedCounts counts;
     ChunkPool pool{memory, fd.get(), counts};
 };
+// Of files and shared memory.
+uint64_t mapped_pages() {
+    std::ifstream file("/proc/self/statm");
+    uint64_t size = 0, resident = 0, shared = 0;
+    file >> size >> resident >> shared;
+    return shared;
+}
 }  // namespace
 
 BOOST_FIXTURE_TEST_SUITE(slot_chunk_pool, Pool)
@@ -82,6 +91,22 @@ BOOST_AUTO_TEST_CASE(without_a_number_the_total_is_the_masters_and_may_change) {
     counts.auto_total_bytes().store(0);
     pool.look_at_others();
     BOOST_TEST(!pool.is_over_budget());
+}
+
+// The kernel picks whom to kill by it.
+BOOST_AUTO_TEST_CASE(most_of_what_waits_is_not_mapped_under_a_budget_for_all) {
+    pool.set_budgets(0, 64 << 20);
+    const uint64_t before = mapped_pages();
+    std::vector<ChunkId> taken;
+    for (int i = 0; i < 160; ++i) {
+        taken.push_back(pool.take_large());
+        std::memset(pool.data(taken.back()), i, kLargeChunkBytes);
+    }
+    BOOST_TEST(mapped_pages() < before + 60 * kLargeChunkBytes / 4096);
+    for (int i = 0; i < 160; ++i) {
+        const char* data = pool.data(taken[static_cast<size_t>(i)]);
+        BOOST_TEST((data[0] == static_cast<char>(i) && data[kLargeChunkBytes - 1] == static_cast<char>(i)));
+    }
 }
 
 // Many chunks may be taken between two looks at the clock.
