@@ -1,5 +1,7 @@
 #include "daemon/base/error.h"
 
+#include <sys/resource.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -24,6 +26,18 @@ ErrorCode code_for(int sys_errno) {
         case ENOENT: return ErrorCode::not_found;
         default: return ErrorCode::system;
     }
+}
+
+// Where the cause may be a limit that whoever started the process set, and forgot.
+std::string limit_hint(int sys_errno) {
+    rlimit limit{};
+    if (sys_errno == ENOMEM && ::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        return "address space is limited to " + std::to_string(limit.rlim_cur) +
+               " bytes: raise ulimit -v, LimitAS=";
+    if (sys_errno == EFBIG && ::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        return "files are limited to " + std::to_string(limit.rlim_cur) +
+               " bytes: raise ulimit -f, LimitFSIZE=";
+    return {};
 }
 
 void append_joined(std::string& text, const char* separator, const std::string& more) {
@@ -59,7 +73,7 @@ Error system_error(int sys_errno, std::string doing, std::string on, std::string
     error.doing = std::move(doing);
     error.on = std::move(on);
     error.sys_errno = sys_errno;
-    error.hint = std::move(hint);
+    error.hint = hint.empty() ? limit_hint(sys_errno) : std::move(hint);
     return error;
 }
 

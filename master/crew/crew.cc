@@ -416,7 +416,9 @@ void Crew::report_exposed(const Action& action) {
 }
 
 void Crew::fail_start(uint32_t number) {
-    owner_.on_start_failed(fmt::format("slot {} could not start: {}", number, last_failure_[number]));
+    const std::string& reason = last_failure_[number];
+    owner_.on_start_failed(fmt::format("slot {} could not start: {}", number,
+                                       reason.empty() ? "its image ended, and said why before" : reason));
 }
 
 // -- what the master wants

@@ -164,3 +164,23 @@ BOOST_AUTO_TEST_CASE(too_little_and_none_are_said) {
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(memory_of_a_process)
+
+// What a start says that a limit of the process stops.
+std::string failed_start(const std::string& limit) {
+    const TempDir directory;
+    const std::string config = directory.write("tcpd.yaml", kConfig);
+    const Output output =
+        run({"sh", "-c", "ulimit " + limit + " && exec \"$0\" -c \"$1\"", tested_program(), config});
+    BOOST_TEST(output.exit == 71);
+    return output.err;
+}
+
+BOOST_AUTO_TEST_CASE(limits_of_address_space_and_files_are_named) {
+    for (const char* small : {"100000", "400000"})
+        BOOST_TEST(failed_start(std::string("-v ") + small).find("raise ulimit -v") != std::string::npos);
+    BOOST_TEST(failed_start("-f 1000").find("raise ulimit -f") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
