@@ -116,10 +116,11 @@ private:
     std::string text_;
 };
 
-void check_family(Draft& draft, int family) {
+// One that is open already stays so, whatever this machine has now: no reason to refuse a reload.
+void warn_of_lacking_family(Draft& draft, int family) {
     if (machine_has(family)) return;
     const char version = family == AF_INET6 ? '6' : '4';
-    Warning left_out;
+    Warning left_out, hopeless;
     for (const Bound& bound : draft.bound) {
         const Address& address = bound.address;
         if (address.family() != family) continue;
@@ -128,12 +129,14 @@ void check_family(Draft& draft, int family) {
                          fmt::format("{} of *:{} is left out: this machine has no IPv{}", address.text(),
                                      address.port(), version));
         else
-            draft.add_problem(bound.place, bound.key_path,
-                              fmt::format("{}: this machine has no IPv{}, or tcpd may not use it (take it "
-                                          "out; *:{} is what there is)",
-                                          address.text(), version, address.port()));
+            hopeless.add(
+                bound.place, bound.key_path,
+                fmt::format("{} can't be listened on, tcpd will not start: this machine has no IPv{} "
+                            "(take it out; *:{} is what there is)",
+                            address.text(), version, address.port()));
     }
     left_out.give_to(draft);
+    hopeless.give_to(draft);
 }
 
 // The master holds a socket for each address and worker.
@@ -177,7 +180,7 @@ void check_machine(Draft& draft) {
     if (config.log.output != "stderr")
         check_path(draft, draft.place_of("log.output"), "log.output", config.log.output);
     warn_of_loose_modes(draft);
-    for (const int family : {AF_INET, AF_INET6}) check_family(draft, family);
+    for (const int family : {AF_INET, AF_INET6}) warn_of_lacking_family(draft, family);
     warn_of_few_descriptors(draft);
     warn_of_cut_backlogs(draft);
     for (const Listener& listener : config.listeners) check_owners(draft, listener);

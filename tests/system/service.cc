@@ -189,7 +189,7 @@ BOOST_AUTO_TEST_CASE(changes_are_told_to_the_service_manager) {
     manager.wait_message({"RELOADING=1", "MONOTONIC_USEC=", "STATUS=reloading\n"});
     manager.wait_message({"READY=1", "STATUS=serving"});
     rewrite(daemon, "listeners: {echo: {listen: nowhere, handler: echo}}\n");
-    BOOST_REQUIRE_EQUAL(daemon.verb("reload").exit, 71);
+    BOOST_REQUIRE_EQUAL(daemon.verb("reload").exit, 78);
     manager.wait_message({"RELOADING=1"});
     manager.wait_message({"READY=1", "the last reload failed: "});
 
