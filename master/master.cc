@@ -26,6 +26,15 @@ int refuse(const Error& error) {
     return kExitSystem;
 }
 
+Error passed_twice(int fd) {
+    return Error{ErrorCode::bad_usage,
+                 "use --notify-fd",
+                 std::to_string(fd),
+                 0,
+                 "LISTEN_FDS names this descriptor as a socket to listen on",
+                 "give it a number behind those"};
+}
+
 }  // namespace
 
 int run(Options options) {
@@ -36,6 +45,7 @@ int run(Options options) {
     seal_descriptors();
     auto inherited = InheritedSockets::from_environment();
     if (!inherited) return refuse(inherited.error());
+    if (inherited->holds(options.notify_fd)) return refuse(passed_twice(options.notify_fd));
     auto log_fd = open_log(options.config.log.output);
     if (!log_fd) return refuse(log_fd.error());
     start_log(options.config.log, options.log_level, log_fd->get());

@@ -116,6 +116,11 @@ Result<InheritedSockets> InheritedSockets::from_environment() {
     return passed;
 }
 
+bool InheritedSockets::holds(int fd) const {
+    return std::any_of(sockets_.begin(), sockets_.end(),
+                       [fd](const InheritedSocket& socket) { return socket.fd.get() == fd; });
+}
+
 std::string InheritedSockets::what_was_passed() const {
     if (sockets_.empty()) return why_none_;
     return odd_names_.empty() ? listed(sockets_) : fmt::format("{}; {}", listed(sockets_), odd_names_);

@@ -26,6 +26,7 @@ public:
     // Reads and unsets LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES; none, if they are meant for another
     // process. The descriptors become close-on-exec and non-blocking.
     static Result<InheritedSockets> from_environment();
+    bool holds(int fd) const;
     const std::vector<InheritedSocket>& all() const { return sockets_; }
     // Borrowed, in the order in which they were passed; not_found, or bad_format for one that does not listen
     // for streams.

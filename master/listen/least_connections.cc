@@ -81,9 +81,11 @@ Result<GroupTable*> LeastConnections::add_table() {
     const auto rows = static_cast<uint32_t>(std::max(kFewestRows, 2 * expected_));
     auto made = GroupTable::make(counts_map_, has_own_programs_ ? 1 : rows, !has_own_programs_);
     if (!made && !has_own_programs_ && is_misunderstood(made.error())) {
-        log::info("this kernel steers by a program for each address; from Linux 5.14 on one is enough");
-        use_own_programs();
         made = GroupTable::make(counts_map_, 1, false);
+        if (made) {
+            log::info("this kernel steers by a program for each address; from Linux 5.14 on one is enough");
+            use_own_programs();
+        }
     }
     if (!made) return std::move(made.error());
     tables_.push_back(std::move(*made));

@@ -98,6 +98,17 @@ BOOST_AUTO_TEST_CASE(what_is_passed_is_found_by_its_name) {
     BOOST_TEST(named({"self", "1", ""}, {kOne}, "unknown") == "1");
 }
 
+BOOST_AUTO_TEST_CASE(it_knows_what_it_holds) {
+    BOOST_TEST(!InheritedSockets().holds(-1));
+    UniqueFd fd(::socket(AF_INET, SOCK_STREAM, 0));
+    const int number = fd.get();
+    std::vector<InheritedSocket> one;
+    one.push_back({"web", std::move(fd)});
+    const InheritedSockets sockets(std::move(one));
+    BOOST_TEST(sockets.holds(number));
+    BOOST_TEST(!sockets.holds(number + 1));
+}
+
 BOOST_AUTO_TEST_CASE(a_wrapper_that_does_not_exec_is_told) {
     const std::string text = named({"1", "1", "web"}, {kOne});
     check_told(text, "passes as \"web\": LISTEN_PID is 1, this is ");
