@@ -196,6 +196,9 @@ Result<Target> target_of(const Command& command) {
     conf::FileSource source;
     conf::Loaded loaded = conf::load(source, command.config_path);
     if (!loaded.config.pid_file.empty()) return Target{loaded.config.pid_file, loaded.config.drain.stop};
+    if (access(command.config_path.c_str(), R_OK) != 0 && errno == EACCES)
+        return system_error(EACCES, "read, to find the tcpd to ask,", command.config_path,
+                            ask_as(command.config_path));
     if (!loaded.problems.empty())
         return Error{.code = ErrorCode::bad_config, .reason = loaded.problems.front().text()};
     return Error{.code = ErrorCode::bad_usage,

@@ -87,8 +87,6 @@ BOOST_AUTO_TEST_CASE(a_child_of_the_master_orders_nothing) {
 
 BOOST_AUTO_TEST_CASE(other_users_are_told_whom_to_be, *boost::unit_test::precondition(is_root)) {
     TestDaemon daemon(kEcho);
-    std::filesystem::permissions(daemon.directory().path(), std::filesystem::perms(0755));
-    std::filesystem::permissions(daemon.config_path(), std::filesystem::perms(0644));
     const std::vector<std::string> line = {"setpriv",
                                            "--reuid=65534",
                                            "--regid=65534",
@@ -98,6 +96,11 @@ BOOST_AUTO_TEST_CASE(other_users_are_told_whom_to_be, *boost::unit_test::precond
                                            daemon.config_path(),
                                            "-s",
                                            "stop"};
+    std::filesystem::permissions(daemon.config_path(), std::filesystem::perms(0600));
+    check_says(run(line), 71, "ask as root");
+    std::filesystem::permissions(daemon.directory().path(), std::filesystem::perms(0755));
+    check_says(run(line), 71, "ask as root");
+    std::filesystem::permissions(daemon.config_path(), std::filesystem::perms(0644));
     check_says(run(line), 71, "ask as root");
     // Where the socket's mode was opened by hand, the master looks who asks.
     std::filesystem::permissions(daemon.directory() / "tcpd.pid", std::filesystem::perms(0644));
