@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 
 #include "conf/load.h"
 #include "daemon/base/fault_point.h"
@@ -171,6 +172,24 @@ bool is_own_socket(const Image& image, int fd) {
                        [fd](const slot::ListenSocket& socket) { return socket.fd == fd; });
 }
 
+namespace {
+
+// What a library opened and keeps, as one that looks up users may: its number is wanted for a connection, and it
+// must not be taken for one.
+void close_unknown(const Image& image) {
+    std::vector<int> known{slot::kFirstListenFd - 1};
+    for (const slot::ListenSocket& socket : image.birth.sockets) known.push_back(socket.fd);
+    for (const slot::BirthListener& born : image.birth.listeners) known.push_back(born.bundle_fd);
+    std::sort(known.begin(), known.end());
+    for (size_t i = 0; i < known.size(); ++i) {
+        const int first = std::max(known[i] + 1, slot::kFirstListenFd);
+        const int last = i + 1 < known.size() ? known[i + 1] - 1 : INT_MAX;
+        if (first <= last) ::close_range(static_cast<unsigned>(first), static_cast<unsigned>(last), 0);
+    }
+}
+
+}  // namespace
+
 void run_image() {
     ::close_range(slot::kControlFd, ~0U, CLOSE_RANGE_CLOEXEC);
     log::start({.fd = slot::kLogFd, .who = "image"});
@@ -180,6 +199,7 @@ void run_image() {
     prepare_clones();
     prepare_signals(image);
     drop_user(image.config);
+    close_unknown(image);
     const DescriptorTable table = need(prepare_descriptor_table());
     image.poller_fd = table.poller_fd;
     image.first_connection_fd = table.first_connection_fd;

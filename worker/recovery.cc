@@ -7,6 +7,7 @@
 
 #include "daemon/base/fault_point.h"
 #include "daemon/base/log.h"
+#include "daemon/slot/control_message.h"
 #include "worker/net/close_line.h"
 #include "worker/net/socket_counts.h"
 
@@ -45,6 +46,7 @@ void Recovery::adopt(bool first, slot::Cause cause, bool after_fault) {
     cause_ = cause;
     after_fault_ = after_fault;
     FAULT_POINT(adopt_before);
+    leave_out_own();
     const JournalWord word = begin(first);
     begin_addresses();
     Found found = scan();
@@ -67,6 +69,17 @@ void Recovery::adopt(bool first, slot::Cause cause, bool after_fault) {
     page_.recovery_tries = 0;
     page_.last_place = 0;
     FAULT_POINT(adopt_done);
+}
+
+// A record of a listening socket's number is nobody's: to end it would close the socket.
+void Recovery::leave_out_own() {
+    for (const int fd : connections_.numbers().own()) {
+        if (!connections_.at(fd)) continue;
+        log::error("slot memory: descriptor {} is a listening socket, its record is left out", fd);
+        slot::RecordWord word = connections_.at(fd).word();
+        word.state = State::free;
+        connections_.record(fd).word = word.pack();
+    }
 }
 
 // Ends of connections write the journal, so what it names comes before all of them.
@@ -111,7 +124,7 @@ void Recovery::begin_addresses() {
 Recovery::Found Recovery::scan() {
     Found found;
     const uint32_t end = connections_.memory().end_of_records();
-    for (uint32_t fd = 1; fd < end; ++fd) {
+    for (uint32_t fd = slot::kFirstListenFd; fd < end; ++fd) {
         if (const Connection c = connections_.at(static_cast<int>(fd))) check(c, found);
     }
     return found;
@@ -333,24 +346,23 @@ bool Recovery::is_buffer_sound() const {
     return page_.buffer_at == at && page_.buffer_bytes == connections_.chunks().bytes(chunk);
 }
 
+// Of `id`, and at the address that the descriptor was accepted at; none: it is not known whose it is.
+Listener* Recovery::listener_of(int fd, uint32_t id) const {
+    for (const auto& one : listeners_) {
+        if (one->rules().id == id && is_accepted_from(fd, one->fd())) return one.get();
+    }
+    return nullptr;
+}
+
 // Killed between accept4 and its record, a descriptor is open and listed nowhere. Its bytes are still in the
 // kernel.
 void Recovery::adopt_strays(uint32_t listener) {
-    const Rules* rules = connections_.rules_of(listener);
-    const uint32_t end = connections_.memory().end_of_records(slot::kUnrecordedDescriptors);
-    for (uint32_t fd = 1; fd < end; ++fd) {
-        if (connections_.at(static_cast<int>(fd))) continue;
-        const Stray stray = look_at_stray(static_cast<int>(fd));
-        if (stray == Stray::unconnected) {
-            close(static_cast<int>(fd));
-            continue;
-        }
-        if ((stray != Stray::accepted_tcp && stray != Stray::accepted_unix) || rules == nullptr) continue;
-        for (const auto& one : listeners_) {
-            if (one->rules().id != listener || one->is_unix() != (stray == Stray::accepted_unix)) continue;
-            one->adopt_stray(static_cast<int>(fd));
+    for (const int fd : strays()) {
+        if (look_at_stray(fd) == Stray::unconnected) {
+            close(fd);
+        } else if (Listener* whose = listener_of(fd, listener)) {
+            whose->adopt_stray(fd);
             ++connections_.memory().scoreboard().orphans_adopted;
-            break;
         }
     }
     connections_.journal().publish_idle();
@@ -358,13 +370,23 @@ void Recovery::adopt_strays(uint32_t listener) {
 
 void Recovery::close_strays() {
     connections_.journal().publish_idle();
-    const uint32_t end = connections_.memory().end_of_records(slot::kUnrecordedDescriptors);
-    for (uint32_t fd = 1; fd < end; ++fd) {
-        if (connections_.at(static_cast<int>(fd))) continue;
-        if (look_at_stray(static_cast<int>(fd)) != Stray::unconnected) continue;
-        close(static_cast<int>(fd));
+    for (const int fd : strays()) {
+        if (look_at_stray(fd) != Stray::unconnected) continue;
+        close(fd);
         ++connections_.memory().scoreboard().orphans_closed;
     }
+}
+
+// Sockets without a record, where a connection may be.
+std::vector<int> Recovery::strays() {
+    std::vector<int> found;
+    const auto end = static_cast<int>(connections_.memory().end_of_records(slot::kUnrecordedDescriptors));
+    for (int fd = slot::kFirstListenFd; fd < end; ++fd) {
+        if (connections_.at(fd) || !connections_.numbers().may_be_connection(fd)) continue;
+        const Stray stray = look_at_stray(fd);
+        if (stray == Stray::unconnected || stray == Stray::connected) found.push_back(fd);
+    }
+    return found;
 }
 
 void Recovery::advance_in_hand() {

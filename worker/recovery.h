@@ -31,6 +31,7 @@ private:
         uint64_t open[slot::kMaxListeners] = {};
     };
 
+    void leave_out_own();
     slot::JournalWord begin(bool first);
     void begin_addresses();
     Found scan();
@@ -52,6 +53,8 @@ private:
     void resume_flushing(Connection target, uint32_t asked);
     void adopt_strays(uint32_t listener);
     void close_strays();
+    std::vector<int> strays();
+    Listener* listener_of(int fd, uint32_t id) const;
     bool is_buffer_sound() const;
     void advance_in_hand();
     void advance(int fd, uint32_t generation);

@@ -110,12 +110,15 @@ void Service::make_rules() {
 }
 
 void Service::make_listeners() {
+    std::vector<int> own;
     for (const slot::ListenSocket& socket : image_.birth.sockets) {
+        own.push_back(socket.fd);
         const ListenerPlace place{socket.fd,         socket.is_unix != 0, socket.is_shared != 0,
                                   image_.birth.slot, image_.birth.slots,  image_.birth.descriptor_limit};
         listeners_.push_back(std::make_unique<Listener>(image_.loop, connections_, image_.counts,
                                                         *connections_.rules_of(socket.listener_id), place));
     }
+    connections_.numbers().set_own(std::move(own));
 }
 
 void Service::adopt() {
@@ -282,7 +285,8 @@ void Service::sweep() {
     const uint32_t stop = std::min(end, swept_to_ + kSweepStep);
     for (; swept_to_ < stop; ++swept_to_) {
         const int fd = static_cast<int>(swept_to_);
-        if (connections_.at(fd) || fcntl(fd, F_GETFD) < 0 || is_own_socket(image_, fd)) continue;
+        if (!connections_.numbers().may_be_connection(fd) || connections_.at(fd) || fcntl(fd, F_GETFD) < 0)
+            continue;
         close(fd);
         ++image_.memory.scoreboard().descriptors_swept;
     }

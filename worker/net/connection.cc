@@ -9,6 +9,7 @@
 
 #include "daemon/base/error.h"
 #include "daemon/base/fault_point.h"
+#include "daemon/slot/control_message.h"
 #include "worker/net/connections.h"
 
 namespace tcpd::worker {
@@ -28,11 +29,12 @@ Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, s
       addresses_(addresses),
       journal_(memory),
       chunks_(memory, memory_fd, counts),
+      numbers_(memory.record_count()),
       poller_(poller_fd),
       deadlines_(memory.record_count()) {}
 
 Connection Connections::at(int fd) const {
-    if (fd <= 0 || static_cast<uint32_t>(fd) >= memory_.record_count()) return {};
+    if (fd < slot::kFirstListenFd || static_cast<uint32_t>(fd) >= memory_.record_count()) return {};
     const Connection c(fd, &memory_.records()[fd]);
     return c.state() == State::free ? Connection() : c;
 }

@@ -19,6 +19,7 @@
 #include "daemon/slot/shared_counts.h"
 #include "worker/net/connection.h"
 #include "worker/net/deadlines.h"
+#include "worker/net/numbers.h"
 #include "worker/net/poller.h"
 #include "worker/net/rules.h"
 
@@ -44,6 +45,7 @@ public:
     slot::Tick now() const { return now_; }
     uint64_t now_ns() const { return now_ns_; }
 
+    Numbers& numbers() { return numbers_; }
     // The connection at a descriptor; none if there is none.
     Connection at(int fd) const;
     // The one with this Connection::tag; none, if that is no more.
@@ -224,6 +226,7 @@ private:
     slot::AddressCounts& addresses_;
     slot::Journal journal_;
     slot::ChunkPool chunks_;
+    Numbers numbers_;
     Poller poller_;
     Deadlines deadlines_;
     std::array<const Rules*, slot::kMaxListeners> rules_{};

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "daemon/base/fault_point.h"
+#include "daemon/slot/control_message.h"
 
 namespace tcpd::worker {
 
@@ -32,9 +33,12 @@ int Dialer::dial(Connection client, const Address& to, uint32_t server, const Ke
     connections_.take_in_hand(client);
     connections_.journal().publish_dialing();
     const int fd = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || static_cast<uint32_t>(fd) >= connections_.record_count()) {
+    if (fd < 0 || !connections_.numbers().may_be_connection(fd)) {
         const int error = fd < 0 ? errno : EMFILE;
-        if (fd >= 0) close(fd);
+        if (fd >= slot::kFirstListenFd)
+            close(fd);
+        else if (fd >= 0)
+            Numbers::take_back(fd);
         connections_.journal().publish_idle();
         return error;
     }

@@ -13,6 +13,7 @@
 #include "daemon/base/error.h"
 #include "daemon/base/fault_point.h"
 #include "daemon/base/log.h"
+#include "daemon/slot/control_message.h"
 
 // As text only where a line is written: of a flood's, few are.
 template <>
@@ -158,6 +159,10 @@ Listener::Step Listener::accept_one() {
         accept4(place_.fd, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return on_accept_error(errno);
     FAULT_POINT(accept_done_not_published);
+    if (fd < slot::kFirstListenFd) {
+        Numbers::take_back(fd);
+        return Step::refused;
+    }
     const Address address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
     if (is_denied(address.get())) return refuse(fd, slot::RefuseReason::denied, address);
     if (is_quarantined(address)) return refuse(fd, slot::RefuseReason::quarantined, address);

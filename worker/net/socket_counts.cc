@@ -10,6 +10,8 @@
 
 #include <cerrno>
 
+#include "daemon/base/net/address.h"
+
 namespace tcpd::worker {
 
 namespace {
@@ -96,9 +98,15 @@ Stray look_at_stray(int fd) {
     sockaddr_storage peer;
     socklen_t length = sizeof peer;
     const bool connected = getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
-    if (option_of(fd, SO_DOMAIN) == AF_UNIX) return connected ? Stray::accepted_unix : Stray::unconnected;
-    if (option_of(fd, SO_PROTOCOL) != IPPROTO_TCP) return Stray::other;
-    return connected ? Stray::accepted_tcp : Stray::unconnected;
+    const bool is_tcp = option_of(fd, SO_PROTOCOL) == IPPROTO_TCP;
+    if (!is_tcp && option_of(fd, SO_DOMAIN) != AF_UNIX) return Stray::other;
+    return connected ? Stray::connected : Stray::unconnected;
+}
+
+bool is_accepted_from(int fd, int listening) {
+    const auto own = Address::of_socket(fd), wanted = Address::of_socket(listening);
+    return own && wanted && look_at_stray(fd) == Stray::connected &&
+           option_of(listening, SO_ACCEPTCONN) == 1 && own->overlaps(*wanted);
 }
 
 }  // namespace tcpd::worker

@@ -19,7 +19,9 @@ struct SocketCounts {
 SocketCounts count_bytes(int fd, bool end_out, bool dialled);
 
 // A descriptor that no record accounts for.
-enum class Stray { none, accepted_tcp, accepted_unix, listening, unconnected, other };
+enum class Stray { none, connected, listening, unconnected, other };
 Stray look_at_stray(int fd);
+// Whether `fd` is a connection to the address that `listening` listens at.
+bool is_accepted_from(int fd, int listening);
 
 }  // namespace tcpd::worker

@@ -17,7 +17,7 @@ std::vector<int32_t> connection_numbers(slot::SlotMemory& memory) {
     std::vector<int32_t> numbers;
     const uint32_t end = memory.end_of_records();
     numbers.reserve(end);
-    for (uint32_t fd = 1; fd < end; ++fd) {
+    for (uint32_t fd = slot::kFirstListenFd; fd < end; ++fd) {
         // Another CPU wrote them: one line after the other would cost its full way each time.
         __builtin_prefetch(&memory.records()[std::min(fd + kAhead, end - 1)]);
         const auto word = slot::RecordWord::unpack(memory.records()[fd].word);

@@ -45,6 +45,24 @@ struct Death {
 
 BOOST_FIXTURE_TEST_SUITE(worker_recovery, SlotFixture)
 
+// Whatever a record says: what every image has, and what listens, is closed by nobody.
+BOOST_AUTO_TEST_CASE(no_record_makes_a_connection_of_another_descriptor) {
+    Ends e = echo_client();
+    const int own = ::fcntl(0, F_DUPFD_CLOEXEC, e.server + 1);
+    for (const int fd : {7, own}) memory.records()[fd] = memory.records()[e.server];
+    memory.worker_control().high_fd.store(static_cast<uint32_t>(own) + 1);
+    worker = seat();
+    worker->connections.numbers().set_own({own});
+    worker->adopt();
+    BOOST_TEST(!at(7));
+    BOOST_TEST(!at(own));
+    BOOST_TEST(::fcntl(7, F_GETFD) != -1);
+    BOOST_TEST(::fcntl(own, F_GETFD) != -1);
+    BOOST_TEST(bool(at(e.server)));
+    BOOST_TEST(memory.scoreboard().listeners[0].open == 1u);
+    ::close(own);
+}
+
 BOOST_AUTO_TEST_CASE(an_idle_connection_goes_on) {
     Ends e = echo_client();
     succeed();

@@ -4,6 +4,7 @@
 // over loopback. What a successor does is tried by making a second Connections over the same memory.
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -16,6 +17,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/slot/control_message.h"
 #include "worker/handler/discard.h"
 #include "worker/handler/echo.h"
 #include "worker/recovery.h"
@@ -73,6 +75,13 @@ struct Seated {
     Rules rules[2];
     slot::SharedCounts& counts_;
     std::vector<std::unique_ptr<Listener>> listeners;
+};
+
+// In an image no connection has a number below kFirstListenFd.
+struct LowNumbersTaken {
+    LowNumbersTaken() {
+        for (int fd = 0; fd < slot::kFirstListenFd;) fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
+    }
 };
 
 struct SlotFixture {
@@ -158,6 +167,7 @@ struct SlotFixture {
         return memory.scoreboard().listeners[listener].lost[static_cast<size_t>(slot::Cause::crash)];
     }
 
+    LowNumbersTaken low_numbers;
     UniqueFd memory_fd;
     slot::SlotMemory memory;
     UniqueFd counts_fd;

@@ -266,6 +266,30 @@ BOOST_AUTO_TEST_CASE(who_is_refused_has_taken_no_place_of_any_limit) {
     BOOST_TEST(held(5) == 0U);
 }
 
+// What a predecessor accepted at the listener's address is the listener's; what else is connected is nobody's.
+BOOST_AUTO_TEST_CASE(only_what_was_accepted_at_its_address_is_a_stray) {
+    worker->listeners.push_back(std::move(listener));
+    const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port());
+    BOOST_REQUIRE(::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    const int accepted = ::accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const Ends other = connect_over_loopback();
+    memory.worker_control().high_fd.store(static_cast<uint32_t>(other.server) + 1);
+    memory.journal().word.store(slot::JournalWord{slot::Phase::accepting, 0}.pack());
+    worker->connections.numbers().set_own({socket.get()});
+    worker->adopt();
+    BOOST_TEST(bool(at(accepted)));
+    BOOST_TEST(!at(other.server));
+    BOOST_TEST(!at(other.client.get()));
+    write_all(other.client.get(), "still open");
+    BOOST_TEST(read_now(other.server) == "still open");
+    ::close(other.server);
+    worker->listeners.clear();
+}
+
 BOOST_AUTO_TEST_CASE(a_stray_is_let_in_and_counted) {
     limit_addresses(1);
     const UniqueFd one = connect(1);
