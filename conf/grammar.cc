@@ -111,7 +111,7 @@ const auto kRows = std::to_array<Row>({
     {"memory.total",
      WordOrSize{[](const Target& t) { return &t.config->memory.total_bytes; }, kLeastMemory, kMostMemory,
                 "auto"},
-     "those of all workers; auto: what the least limit of control groups leaves to them, if there is one"},
+     "those of all workers; auto: what control groups leave to them"},
 
     {"framings", Names{}, "how streams are cut into frames, by name; for listeners and tcpd --decode", "",
      true},

@@ -49,15 +49,14 @@ MemoryBudget automatic(const MemoryLimit& limit, const MemoryNeeds& needs) {
     MemoryBudget budget;
     budget.total_bytes = std::max(left, kLeastTotal);
     budget.text = fmt::format(
-        "buffers may take {} (memory.total: auto): 60 % of the {} that control group {} allows, less {} for "
-        "{}",
+        "buffers may take {} (memory.total: auto): 60 % of the {} that control group {} allows, "
+        "less {} for {}",
         in_mib(budget.total_bytes), in_mib(limit.bytes), quoted(limit.folder), in_mib(needed + kMiB - 1),
         workers_text(needs.workers));
     if (left < kLeastTotal) {
         budget.warning = fmt::format(
             "control group {} allows {}, which leaves nothing for buffers: 60 % of it is {}, and {} need {}; "
-            "they get "
-            "{} all the same (raise its limit, or set workers lower)",
+            "they get {} all the same (raise its limit, or set workers lower)",
             quoted(limit.folder), format_size(limit.bytes), in_mib(share), workers_text(needs.workers),
             in_mib(needed + kMiB - 1), in_mib(kLeastTotal));
     }
@@ -81,8 +80,7 @@ MemoryBudget make_total(const conf::Memory& wanted, const std::optional<MemoryLi
     if (budget.total_bytes == 0 || budget.total_bytes > most) {
         budget.warning = fmt::format(
             "{}, but control group {} allows {} in all: the kernel may kill tcpd when clients do not read "
-            "(leave "
-            "memory.total out, which is {} here)",
+            "(leave memory.total out, which is {} here)",
             budget.text, quoted(limit->folder), in_mib(limit->bytes), in_mib(most));
     }
     return budget;

@@ -8,8 +8,9 @@ namespace tcpd::slot {
 namespace {
 constexpr uint32_t kKeepSmall = 1024;  // 4 MiB of each size stay with the slot when they are free
 constexpr uint32_t kKeepLarge = 64;
-constexpr uint32_t kMostMapped = 32;  // chunks, where there is a budget for all
-constexpr uint64_t kKeptShare = 16;   // of a budget for all, for each size of all slots together
+constexpr uint64_t kKeptShare = 16;    // of a budget for all, for each size of all slots together
+constexpr uint32_t kLeastMapped = 32;  // chunks, where there is a budget for all
+constexpr uint32_t kMappedShare = 8;   // of all chunks that were ever in use
 }  // namespace
 
 ChunkPool::ChunkPool(SlotMemory& memory, int memory_fd, SharedCounts& counts)
@@ -72,15 +73,19 @@ ChunkId ChunkPool::take(Size& size) {
     return id;
 }
 
-// What is mapped counts as this process's when the kernel looks for one to kill, though its death would free none of it.
-// Nothing is lost: a page is mapped again when it is touched.
+// What is mapped counts as this process's when the kernel looks for one to kill, though its death would free none of
+// it. Nothing is lost: a page is mapped again when it is touched. The kernel walks all that was ever in use, so the
+// more that is, the rarer.
 void ChunkPool::unmap_now_and_then() {
-    if (++taken_since_unmap_ < kMostMapped) return;
+    const uint32_t in_large = high_of(small_) / (kLargeChunkBytes / kSmallChunkBytes) + high_of(large_);
+    if (++taken_since_unmap_ < std::max(kLeastMapped, in_large / kMappedShare)) return;
     taken_since_unmap_ = 0;
-    for (const Size* size : {&small_, &large_}) {
-        const uint32_t high = std::min(size->high->load(std::memory_order_relaxed), size->count);
-        madvise(size->base, uint64_t{high} * size->chunk_bytes, MADV_DONTNEED);
-    }
+    for (const Size* size : {&small_, &large_})
+        madvise(size->base, uint64_t{high_of(*size)} * size->chunk_bytes, MADV_DONTNEED);
+}
+
+uint32_t ChunkPool::high_of(const Size& size) {
+    return std::min(size.high->load(std::memory_order_relaxed), size.count);
 }
 
 bool ChunkPool::stock(Size& size) {
@@ -135,7 +140,7 @@ void ChunkPool::rebuild() {
 void ChunkPool::rebuild(Size& size) {
     size.backed.clear();
     size.bare.clear();
-    const uint32_t high = std::min(size.high->load(std::memory_order_relaxed), size.count);
+    const uint32_t high = high_of(size);
     size.high->store(high, std::memory_order_relaxed);
     for (uint32_t i = 0; i < high; ++i) {
         const ChunkId id = size.first + i;

@@ -71,6 +71,7 @@ private:
     };
     void set_total(uint64_t bytes);
     void unmap_now_and_then();
+    static uint32_t high_of(const Size& size);
     void give_back(Size& size);
     void make_bare(Size& size, ChunkId id);
     ChunkId take(Size& size);
