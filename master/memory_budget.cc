@@ -21,6 +21,9 @@ constexpr uint64_t kRecordBytes = sizeof(slot::Record) + sizeof(slot::SessionRec
 // Of the limit: as many connections as the group could have at all.
 constexpr uint64_t kBytesOfAConnection = 16 * 1024;
 
+// What one takes that does not read when buffers are full: 4 KiB of them, and up to 4 KiB in the kernel.
+constexpr uint64_t kBytesOfAStuckConnection = 8 * 1024;
+
 uint64_t needed_bytes(uint64_t limit, const MemoryNeeds& needs) {
     const uint64_t workers = std::max(needs.workers, 1U);
     const uint64_t records = std::min(needs.descriptor_limit, limit / kBytesOfAConnection / workers);
@@ -42,6 +45,10 @@ std::string workers_text(unsigned workers) {
     return workers == 1 ? "1 worker" : fmt::format("{} workers", workers);
 }
 
+uint64_t stuck_connections(uint64_t limit, uint64_t taken) {
+    return limit > taken ? (limit - taken) / kBytesOfAStuckConnection / 100 * 100 : 0;
+}
+
 MemoryBudget automatic(const MemoryLimit& limit, const MemoryNeeds& needs) {
     const uint64_t share = limit.bytes / 10 * 6;
     const uint64_t needed = needed_bytes(limit.bytes, needs);
@@ -50,9 +57,9 @@ MemoryBudget automatic(const MemoryLimit& limit, const MemoryNeeds& needs) {
     budget.total_bytes = std::max(left, kLeastTotal);
     budget.text = fmt::format(
         "buffers may take {} (memory.total: auto): 60 % of the {} that control group {} allows, "
-        "less {} for {}",
+        "less {} for {}; the rest is enough for {} connections that do not read (limits.connections)",
         in_mib(budget.total_bytes), in_mib(limit.bytes), quoted(limit.folder), in_mib(needed + kMiB - 1),
-        workers_text(needs.workers));
+        workers_text(needs.workers), stuck_connections(limit.bytes, needed + budget.total_bytes));
     if (left < kLeastTotal) {
         budget.warning = fmt::format(
             "control group {} allows {}, which leaves nothing for buffers: 60 % of it is {}, and {} need {}; "

@@ -24,9 +24,11 @@ BOOST_AUTO_TEST_SUITE(memory_budget)
 BOOST_AUTO_TEST_CASE(auto_is_a_share_of_the_limit) {
     const MemoryBudget budget = make_memory_budget({}, k40, kOne);
     BOOST_TEST(budget.total_bytes == 19 * kMiB);
-    BOOST_TEST(budget.text ==
-               "buffers may take 19MiB (memory.total: auto): 60 % of the 40MiB that control group "
-               "\"/sys/fs/cgroup/memory/x\" allows, less 5MiB for 1 worker");
+    BOOST_TEST(
+        budget.text ==
+        "buffers may take 19MiB (memory.total: auto): 60 % of the 40MiB that control group "
+        "\"/sys/fs/cgroup/memory/x\" allows, less 5MiB for 1 worker; the rest is enough for 2000 connections "
+        "that do not read (limits.connections)");
     BOOST_TEST(budget.warning == "");
     BOOST_TEST(automatic(40, 4).total_bytes == 13 * kMiB);
     BOOST_TEST(automatic(1024, 2).total_bytes == 598 * kMiB);
