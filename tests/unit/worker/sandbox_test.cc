@@ -121,6 +121,21 @@ BOOST_AUTO_TEST_CASE(a_core_is_dumped_where_one_is_wanted,
     BOOST_TEST(std::filesystem::remove_all(directory) == 2U);
 }
 
+// Files may be removed where cores may be made.
+BOOST_AUTO_TEST_CASE(no_core_is_dumped_beside_the_pid_file,
+                     *boost::unit_test::precondition(core_files_lie_beside_us)) {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_CORE, &limit);
+    const test::Folder folder;
+    ForkedChild child([&] {
+        limit.rlim_cur = 1 << 20;
+        if (::chdir((folder / ".").c_str()) != 0 || ::setrlimit(RLIMIT_CORE, &limit) != 0) return 1;
+        const std::string summary = enter_sandbox({.pid_file = folder / "tcpd.pid"});
+        return summary.find("core files") == std::string::npos ? 0 : 2;
+    });
+    BOOST_TEST(child.wait() == 0);
+}
+
 BOOST_AUTO_TEST_CASE(no_program_is_executed) {
     BOOST_TEST(in_sandbox([] {
                    char* const none[] = {nullptr};
