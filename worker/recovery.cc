@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "daemon/base/fault_point.h"
 #include "daemon/base/log.h"
@@ -28,10 +29,11 @@ uint64_t place_of(JournalWord word, uint64_t handled_bytes) {
     return word.pack() | (handled_bytes & 0xFFFFFF) << 32;
 }
 
-void set_reason(Connection c, CloseReason reason) {
+void set_reason(Connection c, CloseReason reason, State state) {
     slot::RecordWord word = c.word();
     word.reason = static_cast<uint8_t>(reason);
-    c->word = word.pack();
+    word.state = state;
+    *static_cast<volatile uint64_t*>(&c->word) = word.pack();
 }
 }  // namespace
 
@@ -50,6 +52,7 @@ void Recovery::adopt(bool first, slot::Cause cause, bool after_fault) {
     const JournalWord word = begin(first);
     begin_addresses();
     Found found = scan();
+    doom_untrusted(found);
     settle_receive_chunk();
     connections_.chunks().rebuild();
     if (page_.receive_chunk != 0)
@@ -99,8 +102,9 @@ JournalWord Recovery::begin(bool first) {
     if (word.phase != Phase::redo) return word;
     if (connections_.journal().reapply()) return connections_.journal().word();
     log::error("slot memory: the redo log is not to be trusted, it was not applied");
+    give_up(in_hand(page_.target_fd, page_.target_generation), CloseReason::untrusted_record);
+    give_up(in_hand(page_.source_fd, page_.source_generation), CloseReason::untrusted_record);
     connections_.journal().publish_idle();
-    lose(in_hand(page_.source_fd, page_.source_generation), CloseReason::untrusted_record);
     return {};
 }
 
@@ -140,18 +144,31 @@ void Recovery::check(Connection c, Found& found) {
     if (c.state() == State::doomed && rules != nullptr) {
         c->out = 0;
         rules->handler->forget(c);
-        if (c.word().reason >= slot::kReasons) set_reason(c, CloseReason::untrusted_record);
+        if (c.word().reason >= slot::kReasons) set_reason(c, CloseReason::untrusted_record, State::doomed);
         found.doomed.push_back(c.fd());
         return;
     }
     if (rules == nullptr || !is_sound(c) || !mark_chain(c) || !rules->handler->is_sound(c)) {
-        c->out = c->out_bytes = 0;
-        if (rules != nullptr) rules->handler->forget(c);
         found.untrusted.push_back(c.fd());
         return;
     }
     if (!connections_.is_watched_right(c)) found.unwatched.push_back(c.fd());
     connections_.arm(c);
+}
+
+// What is wrong with a record is put right only when the record says that its connection is to end: whoever comes
+// after one more death would find it sound.
+void Recovery::doom_untrusted(const Found& found) {
+    for (const int fd : found.untrusted) {
+        const Connection c = connections_.at(fd);
+        const Rules* rules = connections_.rules_of(c->listener);
+        log::error("slot memory: the record of descriptor {} is not to be trusted, its connection is closed",
+                   fd);
+        if (rules == nullptr || !is_pair_sound(c)) c->peer = kNoPeer;
+        give_up(c, CloseReason::untrusted_record);
+        c->out = c->out_bytes = 0;
+        if (rules != nullptr) rules->handler->forget(c);
+    }
 }
 
 bool Recovery::is_sound(Connection c) const {
@@ -220,23 +237,29 @@ void Recovery::end_untrusted(const Found& found) {
     for (const int fd : found.untrusted) {
         const Connection c = connections_.at(fd);
         if (!c) continue;
-        log::error("slot memory: the record of descriptor {} is not to be trusted, its connection is closed",
-                   fd);
         if (connections_.rules_of(c->listener) == nullptr) {
             connections_.forget(c);
         } else {
-            if (!is_pair_sound(c)) c->peer = kNoPeer;
-            lose(c, CloseReason::untrusted_record);
+            connections_.end(c, CloseReason::untrusted_record, true);
         }
     }
 }
 
-void Recovery::lose(Connection c, CloseReason reason) {
-    if (!c) return;
-    const Rules* rules = connections_.rules_of(c);
+// Counted and said; what is left of it is done with the other doomed ones, or by whoever comes after a death.
+void Recovery::give_up(Connection c, CloseReason reason) {
+    if (!c || c.state() == State::doomed) return;
+    const Rules* rules = connections_.rules_of(c->listener);
+    connections_.doom_at_once(c, reason);
+    if (rules == nullptr) return;
     ++rules->counters->lost[static_cast<size_t>(cause_)];
     log::error("connection {} of listener \"{}\" from {} was lost in a succession: {}",
                connection_name(c.record()), rules->name, peer_name(c.record()), name_of(reason));
+}
+
+void Recovery::lose(Connection c, CloseReason reason) {
+    if (!c) return;
+    give_up(c, reason);
+    connections_.journal().publish_idle();
     connections_.end(c, reason, true);
 }
 
@@ -249,7 +272,6 @@ Connection Recovery::in_hand(int fd, uint32_t generation) const {
 void Recovery::resume(JournalWord word) {
     const Connection source = in_hand(page_.source_fd, page_.source_generation);
     if (page_.recovery_tries > kMostTries && word.phase != Phase::idle && source) {
-        connections_.journal().publish_idle();
         return lose(source, CloseReason::stuck_recovery);
     }
     const bool needs_source = word.phase == Phase::receiving || word.phase == Phase::received ||
@@ -287,6 +309,7 @@ void Recovery::quarantine(Connection source) {
         "twice{}",
         connection_name(source.record()), rules.name, peer_name(source.record()),
         is_refused ? "; it did so three times in ten minutes and is refused for the next ten" : "");
+    connections_.doom_at_once(source, CloseReason::quarantined);
     connections_.journal().publish_idle();
     connections_.end(source, CloseReason::quarantined, true);
 }
@@ -295,14 +318,33 @@ void Recovery::resume_receiving(Connection source) {
     if (!is_buffer_sound()) return lose(source, CloseReason::untrusted_record);
     if (!source.is_tcp()) return lose(source, CloseReason::unix_in_flight);
     const SocketCounts counts = count_bytes(source.fd(), source.has(slot::kEndOut), source.is_dialled());
-    const uint64_t taken = counts.taken - source->received;
+    if (!counts.is_known) return lose(source, CloseReason::untrusted_record);
+    const std::optional<uint64_t> taken = taken_of(source, counts);
     FAULT_POINT(recovery_counted_not_published);
-    if (!counts.is_known || taken == 0) {  // reset: its event says so
-        return connections_.journal().publish_idle();
+    if (!taken) {
+        connections_.doom_at_once(source, static_cast<CloseReason>(source.word().reason));
+        connections_.journal().publish_idle();
+        return connections_.end(source, static_cast<CloseReason>(source.word().reason), true);
     }
-    if (taken > page_.buffer_bytes) return lose(source, CloseReason::untrusted_record);
-    connections_.journal().publish_received(static_cast<uint32_t>(taken));
+    if (*taken == 0) return connections_.journal().publish_idle();
+    if (*taken > page_.buffer_bytes) return lose(source, CloseReason::untrusted_record);
+    connections_.journal().publish_received(static_cast<uint32_t>(*taken));
     connections_.resume_received(source);
+}
+
+// How much the predecessor's recv took. Of a socket that was reset the books don't say whether a FIN came before;
+// the error does, once: to ask for it twice, after another death, is no use, so none is the answer then.
+std::optional<uint64_t> Recovery::taken_of(Connection source, const SocketCounts& counts) {
+    const bool was_told =
+        counts.taken + 1 == source->received;  // recv told of the reset, and there was no FIN
+    if (!counts.is_reset && !was_told) return counts.taken - source->received;
+    if (source.has(slot::kFailed)) return std::nullopt;
+    connections_.resume_reset(source);
+    if (was_told) return 0;
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(source.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+    return counts.taken - source->received - (error == EPIPE ? 1 : 0);
 }
 
 void Recovery::resume_received(Connection source, uint32_t count) {
@@ -324,8 +366,7 @@ void Recovery::resume_sending(Connection source, uint32_t begun) {
     const SocketCounts counts = count_bytes(target.fd(), target.has(slot::kEndOut), target.is_dialled());
     const uint64_t sent = counts.given - target->sent;
     FAULT_POINT(recovery_counted_not_published);
-    if (!counts.is_known) return connections_.end(target, CloseReason::peer_reset, true);
-    if (sent > page_.send_bytes) return lose(source, CloseReason::untrusted_record);
+    if (!counts.is_known || sent > page_.send_bytes) return lose(source, CloseReason::untrusted_record);
     connections_.resume_sent(source, begun, target, static_cast<uint32_t>(sent));
 }
 
@@ -334,8 +375,9 @@ void Recovery::resume_flushing(Connection target, uint32_t asked) {
     const SocketCounts counts = count_bytes(target.fd(), target.has(slot::kEndOut), target.is_dialled());
     const uint64_t sent = counts.given - target->sent;
     FAULT_POINT(recovery_counted_not_published);
-    if (!counts.is_known || sent == 0) return connections_.journal().publish_idle();
-    if (sent > asked || sent > target->out_bytes) return lose(target, CloseReason::untrusted_record);
+    if (counts.is_known && sent == 0) return connections_.journal().publish_idle();
+    if (!counts.is_known || sent > asked || sent > target->out_bytes)
+        return lose(target, CloseReason::untrusted_record);
     connections_.resume_flushed(target, static_cast<uint32_t>(sent));
 }
 

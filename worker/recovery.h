@@ -8,10 +8,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "worker/net/connections.h"
 #include "worker/net/listener.h"
+#include "worker/net/socket_counts.h"
 
 namespace tcpd::worker {
 
@@ -59,6 +61,9 @@ private:
     void advance_in_hand();
     void advance(int fd, uint32_t generation);
     void lose(Connection c, slot::CloseReason reason);
+    void give_up(Connection c, slot::CloseReason reason);
+    void doom_untrusted(const Found& found);
+    std::optional<uint64_t> taken_of(Connection source, const SocketCounts& counts);
     Connection in_hand(int fd, uint32_t generation) const;
 
     Connections& connections_;

@@ -32,13 +32,18 @@ inline constexpr uint16_t kConnected = 32;     // a dialled socket that was past
 inline constexpr uint16_t kClosing = 64;
 inline constexpr uint16_t kThrottled = 128;  // not read until its messages are within their rate again
 
+// It was reset, or is unreachable, which a send or the end of its input told. What it had sent before is read all the
+// same, and goes where it belongs; then `reason` ends it, and by RST what its bytes went to. (Bits 256 to 1024 are
+// kept for what is to come.)
+inline constexpr uint16_t kFailed = 2048;
+
 // The part of a record that is stored as one word.
 struct RecordWord {
     uint32_t generation = 0;  // of this use of the descriptor; the epoll registration carries it
     uint16_t flags = 0;
     State state = State::free;
     Kind kind = Kind::accepted_tcp;
-    uint8_t reason = 0;  // CloseReason, once closing or doomed
+    uint8_t reason = 0;  // CloseReason, once closing, failed or doomed
 
     constexpr uint64_t pack() const {
         return uint64_t{generation} << 32 | uint64_t{flags} << 16 | uint64_t{reason} << 8 |

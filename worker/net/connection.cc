@@ -3,6 +3,7 @@
 #include "worker/net/connection.h"
 
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -19,7 +20,13 @@ using slot::State;
 
 namespace {
 // What a step may have changed, and what follows from it is not done yet.
-constexpr uint16_t kUnsettled = slot::kClosing | slot::kEndIn | slot::kEndOut | slot::kThrottled;
+constexpr uint16_t kUnsettled =
+    slot::kClosing | slot::kEndIn | slot::kEndOut | slot::kThrottled | slot::kFailed;
+
+bool has_unread(int fd) {
+    int bytes = 0;
+    return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
 }  // namespace
 
 Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, slot::AddressCounts& addresses,
@@ -61,17 +68,25 @@ void Connections::on_event(const epoll_event& event) {
     if (word.generation != tag.generation || word.state == State::free) return on_stale_event(tag);
     take_in_hand(c);
     if (word.state == State::dialing) return on_dial_event(c, event.events);
-    if ((event.events & EPOLLERR) != 0) return on_error(c);
-    if ((event.events & EPOLLOUT) != 0 && c.has_output()) {
+    const bool failed = (event.events & EPOLLERR) != 0;
+    if (failed && (word.state != State::open || c.has(slot::kClosing))) return on_error(c);
+    if (!failed && (event.events & EPOLLOUT) != 0 && c.has_output()) {
         flush(c);
         if (c.generation() != tag.generation || c.state() != State::open) return;
     }
-    if ((event.events & (EPOLLIN | EPOLLHUP)) == 0) return;
+    if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+    // What it sent lies before the error, which the last recv tells.
     if ((c->interest & EPOLLIN) != 0) return on_readable(c);
-    if ((event.events & EPOLLHUP) == 0) return;
+    if (failed && (!passes_on(c) || !has_unread(c.fd()))) return on_error(c);
+    if ((event.events & (EPOLLHUP | EPOLLERR)) == 0) return;
     // Both directions are over for the kernel, which says so for ever, and there is nothing to do about it
     // now.
+    unregister(c);
+}
+
+void Connections::unregister(Connection c) {
     poller_.remove(c.fd());
+    c->interest = 0;
     c.set(slot::kUnregistered);
 }
 
@@ -184,22 +199,58 @@ void Connections::commit_step(slot::Journal::Redo& redo) {
 }
 
 void Connections::on_end_of_input(Connection c) {
+    if (c.has(slot::kFailed)) return on_error(c, ECONNRESET);
     c->ended_tick = now_;
     c.set(slot::kEndIn);
     advance(c);
 }
 
+// What was received of it is passed on first; then what its bytes go to ends as it did.
 void Connections::on_error(Connection c, int error) {
-    socklen_t length = sizeof error;
-    if (error == 0) getsockopt(c.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
-    if (error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH) {
-        return end(c, CloseReason::unreachable, true);
-    }
-    end(c, c.is_dialled() ? CloseReason::upstream_reset : CloseReason::peer_reset, true);
+    const CloseReason reason = reason_of(c, error);
+    if (!passes_on(c)) return end(c, reason, true);
+    fail(c, reason, slot::kFailed | slot::kEndIn);
+    unregister(c);
+    advance(c);
 }
 
-// Connected, or not: the kernel says which in SO_ERROR, but once only, which may have been to a worker that
-// died over it. A unix socket that is connected may have been closed by its server already.
+// Nothing goes out to it any more, but what it had sent may be there still.
+void Connections::on_send_error(Connection c, int error) {
+    if (!passes_on(c) || c.has(slot::kEndIn)) return on_error(c, error);
+    fail(c, reason_of(c, error), slot::kFailed);
+    update_interest(c);
+    if (const Connection peer = peer_of(c)) update_interest(peer);
+    arm(c);
+}
+
+// Whether its input goes to a connection that can take it.
+bool Connections::passes_on(Connection c) const {
+    if (c.state() != State::open || c.has(slot::kClosing)) return false;
+    const Connection sink = rules_of(c)->handler->sink_of(c);
+    return sink && !(sink == c) && sink.state() == State::open && !sink.has(slot::kFailed);
+}
+
+// What ends it is the first that was told.
+void Connections::fail(Connection c, CloseReason reason, uint16_t flags) {
+    slot::RecordWord word = c.word();
+    if ((word.flags & slot::kFailed) == 0) word.reason = static_cast<uint8_t>(reason);
+    word.flags |= flags;
+    c->word = word.pack();
+    c->ended_tick = now_;
+}
+
+void Connections::resume_reset(Connection c) {
+    fail(c, c.is_dialled() ? CloseReason::upstream_reset : CloseReason::peer_reset, slot::kFailed);
+}
+
+CloseReason Connections::reason_of(Connection c, int error) const {
+    if (c.has(slot::kFailed)) return static_cast<CloseReason>(c.word().reason);
+    socklen_t length = sizeof error;
+    if (error == 0) getsockopt(c.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH) return CloseReason::unreachable;
+    return c.is_dialled() ? CloseReason::upstream_reset : CloseReason::peer_reset;
+}
+
 void Connections::on_dial_event(Connection c, uint32_t events) {
     int error = 0;
     socklen_t length = sizeof error;

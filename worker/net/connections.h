@@ -70,6 +70,10 @@ public:
     // The redo log has `begun` entries; what it leaves over of what was received is handled.
     void resume_sent(Connection source, uint32_t begun, Connection target, uint32_t sent);
     void resume_flushed(Connection target, uint32_t sent);
+    // A predecessor was told that it was reset, or this process is about to be.
+    void resume_reset(Connection c);
+    // Its end and its peer's, by one store for each: before the journal says that nothing is in hand.
+    void doom_at_once(Connection c, slot::CloseReason reason);
     // Output that nobody's input made, text or a chunk that becomes it: sent, or kept. What changes with it
     // is in `redo`.
     void say(slot::Journal::Redo& redo, Connection c, std::string_view reply, slot::ChunkId chunk = 0);
@@ -170,6 +174,11 @@ private:
     uint32_t most_received(Connection c, slot::ChunkId chunk) const;
     void on_end_of_input(Connection c);
     void on_error(Connection c, int error = 0);  // 0: SO_ERROR tells
+    void on_send_error(Connection c, int error);
+    bool passes_on(Connection c) const;
+    void fail(Connection c, slot::CloseReason reason, uint16_t flags);
+    slot::CloseReason reason_of(Connection c, int error) const;
+    void unregister(Connection c);
     void on_dial_event(Connection c, uint32_t events);
     void on_stale_event(PollTag tag);
     void hand_on(Connection source);
@@ -198,9 +207,8 @@ private:
     void complete_send(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes,
                        uint32_t sent);
     void complete_flush(Connection c, uint32_t sent);
-    void on_send_error(Connection target, int error);
-
     bool pass_end(Connection from);
+    bool pass_failure(Connection from);
     void go_on_closing(Connection c);
     void leave_peer(Connection c, Connection peer);
     void doom(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason, bool reset);

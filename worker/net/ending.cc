@@ -1,6 +1,8 @@
 // How connections end: ends of input passed on, pairs that are complete, resets, and the last breath of each.
 
 #include <fmt/format.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -18,6 +20,12 @@ using slot::CloseReason;
 using slot::State;
 
 namespace {
+
+// What a unix socket was given lies with the other end already.
+bool has_unacknowledged(Connection c) {
+    int bytes = 0;
+    return c.is_tcp() && ioctl(c.fd(), SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
 
 // Sends RST now, whoever else still holds the file: connect(2) to AF_UNSPEC dissolves the association.
 void disconnect(int fd) {
@@ -47,6 +55,7 @@ void Connections::advance(Connection c) {
 // last thing to do, and the connections are gone.
 bool Connections::pass_end(Connection from) {
     if (!from.has(slot::kEndIn)) return true;
+    if (from.has(slot::kFailed)) return pass_failure(from);
     const Connection sink = rules_of(from)->handler->sink_of(from);
     if (!sink || (sink == from && !sink.has_output())) {
         end(from, CloseReason::finished);
@@ -61,6 +70,15 @@ bool Connections::pass_end(Connection from) {
     if (!sink.has(slot::kEndIn) && rules_of(from)->handler->close_if_answered(from)) return false;
     if (!from.has(slot::kEndOut) || !sink.has(slot::kEndIn)) return true;
     end(from, CloseReason::finished);
+    return false;
+}
+
+// An RST overtakes what it follows, so that waits until the other end has it.
+bool Connections::pass_failure(Connection from) {
+    const Connection sink = rules_of(from)->handler->sink_of(from);
+    const bool takes = sink && !(sink == from) && sink.state() == State::open && !sink.has(slot::kFailed);
+    if (takes && (sink.has_output() || has_unacknowledged(sink))) return true;
+    end(from, static_cast<CloseReason>(from.word().reason), true);
     return false;
 }
 
@@ -114,6 +132,18 @@ void Connections::doom(slot::Journal::Redo& redo, Connection c, CloseReason reas
     word.reason = static_cast<uint8_t>(reason);
     if (reset) word.flags |= slot::kReset;
     redo.set(&c->word, word.pack());
+}
+
+void Connections::doom_at_once(Connection c, CloseReason reason) {
+    const Connection peer = peer_of(c);
+    for (const Connection one : {peer, c}) {
+        if (!one) continue;
+        slot::RecordWord word = one.word();
+        word.state = State::doomed;
+        word.reason = static_cast<uint8_t>(reason);
+        word.flags |= slot::kReset;
+        *static_cast<volatile uint64_t*>(&one->word) = word.pack();
+    }
 }
 
 void Connections::end(Connection c, CloseReason reason, bool reset) {

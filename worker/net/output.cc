@@ -44,6 +44,7 @@ bool Connections::have_receive_chunk() {
 
 void Connections::send_fresh(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes) {
     uint32_t sent = 0;
+    int error = 0;
     if (!target.has_output()) {
         redo.publish_sending(bytes.at, bytes.count);
         FAULT_POINT(send_before);
@@ -52,10 +53,12 @@ void Connections::send_fresh(slot::Journal::Redo& redo, Connection source, Conne
         if (taken >= 0) {
             sent = static_cast<uint32_t>(taken);
         } else if (errno != EAGAIN && errno != EINTR && !is_local_fault(errno)) {
-            return on_send_error(target, errno);
+            error = errno;
         }
     }
     complete_send(redo, source, target, bytes, sent);
+    if (error != 0) [[unlikely]]
+        on_send_error(target, error);
 }
 
 void Connections::resume_sent(Connection source, uint32_t begun, Connection target, uint32_t sent) {
@@ -240,6 +243,7 @@ void Connections::hand_in(slot::Journal::Redo& redo, Connection c, std::string_v
 }
 
 void Connections::flush(Connection c) {
+    if (c.has(slot::kFailed)) return;
     iovec pieces[kMostChunksOfASend];
     msghdr message{};
     message.msg_iov = pieces;
@@ -296,11 +300,6 @@ void Connections::complete_flush(Connection c, uint32_t sent) {
 void Connections::after_output(Connection c) {
     press_back_around(c);
     if (!c.has_output()) return advance(c);
-}
-
-void Connections::on_send_error(Connection target, int error) {
-    journal_.publish_idle();
-    on_error(target, error);
 }
 
 // Reading stops over the high-water mark of what takes the bytes and goes on below the low one.

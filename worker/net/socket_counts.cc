@@ -80,9 +80,9 @@ SocketCounts count_bytes(int fd, bool end_out, bool dialled) {
     Books books;
     if (option_of(fd, SO_PROTOCOL) != IPPROTO_TCP || !read_settled_books(fd, &books)) return {};
     const uint8_t state = books.info.tcpi_state;
-    if (state == kClose && has_error(fd)) return {};
     SocketCounts counts;
     counts.is_known = true;
+    counts.is_reset = state == kClose && has_error(fd);
     counts.taken =
         books.info.tcpi_bytes_received - static_cast<uint64_t>(books.unread) - has_end_in(fd, state);
     counts.given = books.info.tcpi_bytes_acked + static_cast<uint64_t>(books.unsent) - end_out -

@@ -11,7 +11,9 @@
 namespace tcpd::worker {
 
 struct SocketCounts {
-    bool is_known = false;  // false: no TCP socket, or it was reset and its books are closed
+    bool is_known = false;  // false: no TCP socket
+    // It was reset, and nobody was told yet: whether F is in `taken` then, the error tells (EPIPE: it is not).
+    bool is_reset = false;
     uint64_t taken = 0, given = 0;
 };
 

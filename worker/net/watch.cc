@@ -33,6 +33,9 @@ Tick later(Tick a, Tick b) { return static_cast<int32_t>(a - b) < 0 ? b : a; }
 // What it sends meanwhile waits in the kernel: its silence says nothing.
 bool is_unheard(Connection c) { return c.has(slot::kPaused | slot::kThrottled) && !c.has(slot::kEndIn); }
 
+// What is there for whoever was reset, nobody takes any more.
+bool has_takers_output(Connection c) { return c.has_output() && !c.has(slot::kFailed); }
+
 // Without an event for it, as of who is not read.
 bool has_only_end_unread(int fd) {
     char byte;
@@ -122,11 +125,13 @@ uint32_t Connections::wanted(Connection c) const {
     const slot::RecordWord word = c.word();
     if (word.state == State::dialing) return EPOLLOUT;
     if (word.state != State::open) return 0;
-    uint32_t events = c.has_output() ? static_cast<uint32_t>(EPOLLOUT) : 0;
+    const bool failed = (word.flags & slot::kFailed) != 0;
+    uint32_t events = c.has_output() && !failed ? static_cast<uint32_t>(EPOLLOUT) : 0;
     uint32_t unread = slot::kEndIn | slot::kPaused | slot::kThrottled;
     if ((word.flags & slot::kClosing) != 0) unread = c.has_output() ? slot::kClosing : slot::kEndIn;
-    if ((word.flags & unread) == 0) events |= EPOLLIN;
-    return events;
+    if ((word.flags & unread) != 0) return events;
+    const Connection peer = peer_of(c);
+    return peer && peer.has(slot::kFailed) ? events : events | EPOLLIN;
 }
 
 void Connections::update_interest(Connection c) {
@@ -206,12 +211,13 @@ Connections::Due Connections::next_due(Connection c) const {
         const Connection peer = peer_of(c);
         const bool ended = (word.flags & slot::kEndIn) != 0;
         const bool both = ended && (!peer || peer.has(slot::kEndIn));
-        const bool drains = c.has_output() || (peer && peer.has_output());
+        const bool drains = has_takers_output(c) || (peer && has_takers_output(peer));
         const bool unheard = is_unheard(c) || (peer && is_unheard(peer));
         const Tick active = peer ? later(c->active_tick, peer->active_tick) : c->active_tick;
         if (!unheard) consider_end(active, rules.idle, CloseReason::idle);
+        if (c.has(slot::kFailed) && c.has(slot::kEndIn)) consider(Due::What::look, 1);
         if (c.has(slot::kThrottled) && !ended) consider(Due::What::look, kLookTicks);
-        if (c.has_output()) consider_end(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
+        if (has_takers_output(c)) consider_end(c->progress_tick, rules.slow_reader, CloseReason::slow_reader);
         if (both) {
             const Tick since = peer ? later(c->ended_tick, peer->ended_tick) : c->ended_tick;
             consider_end(since, rules.closing, CloseReason::closing_timeout);
@@ -250,6 +256,7 @@ void Connections::on_deadline(int fd) {
     if (!c) return;
     take_in_hand(c);
     const Due due = next_due(c);
+    if (due.what == Due::What::look && c.has(slot::kFailed)) return advance(c);
     if (due.what == Due::What::look && !rules_of(c)->handler->keeps_input(c) && has_only_end_unread(fd)) {
         c.set(slot::kThrottled, false);
         return update_interest(c);

@@ -1,0 +1,177 @@
+// A server that answers and closes with unread input resets its connection behind the answer, and a client may do the
+// same behind its last words: what they had sent goes through, whatever the worker was busy with, and then the other
+// end is reset as well. The test plays the server.
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/support/blocking_client.h"
+#include "tests/support/process_view.h"
+#include "tests/support/test_daemon.h"
+
+using namespace tcpd;
+using namespace tcpd::test;
+
+namespace {
+
+constexpr int kTimes = 20;
+
+class Server {
+public:
+    explicit Server(const std::string& address)
+        : address_(*Address::parse(address, true)),
+          listener_(::socket(address_.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        if (::bind(listener_.get(), address_.get(), address_.length()) != 0 ||
+            ::listen(listener_.get(), 64) != 0)
+            throw Failed("could not listen on " + address);
+    }
+    std::string text() const { return Address::of_socket(listener_.get())->text(); }
+    BlockingClient accept() {
+        return BlockingClient(UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+    }
+
+private:
+    Address address_;
+    UniqueFd listener_;
+};
+
+struct Way {
+    std::string server, listen, framing;
+};
+
+// What is read up to the end, however it comes.
+std::string all_of(const BlockingClient& client) {
+    std::string bytes;
+    char buffer[65536];
+    for (ssize_t got; (got = ::recv(client.fd(), buffer, sizeof buffer, 0)) > 0;)
+        bytes.append(buffer, static_cast<size_t>(got));
+    return bytes;
+}
+
+// Lines, of so many bytes in all.
+std::string lines(size_t bytes) {
+    std::string text;
+    while (text.size() < bytes) text += std::to_string(text.size()) + "\n";
+    return text;
+}
+
+struct Front {
+    TempDir directory;
+    Server server;
+    TestDaemon daemon;
+    explicit Front(const Way& way)
+        : server(way.server == "unix" ? "unix:" + (directory / "server") : way.server),
+          daemon("workers: 1\nlisteners: {front: {listen: '" +
+                 (way.listen == "unix" ? "unix:" + (directory / "front") : way.listen) +
+                 "', framing: " + way.framing + ", handler: {proxy: back}}}\nupstreams: {back: {servers: ['" +
+                 server.text() + "']}}\n") {}
+    size_t resets() {
+        return daemon.count("front", "closed upstream_reset") + daemon.count("front", "closed peer_reset");
+    }
+};
+
+const Way kWays[] = {{"127.0.0.1:0", "127.0.0.1:0", "raw"},
+                     {"127.0.0.1:0", "127.0.0.1:0", "line"},
+                     {"unix", "127.0.0.1:0", "raw"},
+                     {"127.0.0.1:0", "unix", "line"},
+                     {"unix", "unix", "raw"}};
+
+int unacknowledged(const BlockingClient& end) {
+    int bytes = 0;
+    return ioctl(end.fd(), SIOCOUTQ, &bytes) == 0 ? bytes : -1;
+}
+
+// The first of two lines is read, the second makes the close a reset.
+void answer_and_close(BlockingClient& server, const std::string& answer) {
+    server.send(answer);
+    server.close();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(reply_before_reset)
+
+BOOST_AUTO_TEST_CASE(an_answer_comes_before_the_reset_behind_it) {
+    for (const Way& way : kWays) {
+        Front it(way);
+        const std::string answer = lines(3000);
+        for (int i = 0; i < kTimes; ++i) {
+            BlockingClient client(it.daemon.address("front"));
+            BlockingClient server = it.server.accept();
+            client.send("one\ntwo\n");
+            BOOST_TEST(server.receive(4) == "one\n");
+            wait_for("the rest of the request", [&] { return server.has_input(); });
+            answer_and_close(server, answer);
+            BOOST_TEST(all_of(client) == answer, way.server << " " << way.listen << " " << way.framing);
+        }
+        wait_for("all to be closed", [&] { return it.daemon.open_connections() == 0; });
+    }
+}
+
+// The worker finds answer, reset and more of the request at once.
+BOOST_AUTO_TEST_CASE(an_answer_is_found_by_a_worker_that_was_busy) {
+    for (const Way& way : kWays) {
+        Front it(way);
+        const std::string answer = lines(3000);
+        const pid_t worker = it.daemon.pids(0).worker;
+        for (int i = 0; i < kTimes; ++i) {
+            BlockingClient client(it.daemon.address("front"));
+            BlockingClient server = it.server.accept();
+            client.send("one\ntwo\n");
+            BOOST_TEST(server.receive(4) == "one\n");
+            wait_for("the rest of the request", [&] { return server.has_input(); });
+            ::kill(worker, SIGSTOP);
+            wait_for("the worker to stand still", [&] { return state_of(worker) == 'T'; });
+            if (i % 2 == 0) client.send("three\n");
+            answer_and_close(server, answer);
+            ::kill(worker, SIGCONT);
+            BOOST_TEST(all_of(client) == answer, way.server << " " << way.listen << " " << way.framing);
+        }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(what_a_client_said_last_comes_before_its_reset) {
+    for (const Way& way : kWays) {
+        Front it(way);
+        const std::string words = lines(3000);
+        const pid_t worker = it.daemon.pids(0).worker;
+        for (int i = 0; i < kTimes; ++i) {
+            BlockingClient client(it.daemon.address("front"));
+            BlockingClient server = it.server.accept();
+            server.send("one\ntwo\n");
+            BOOST_TEST(client.receive(4) == "one\n");
+            wait_for("the rest of the greeting", [&] { return client.has_input(); });
+            ::kill(worker, SIGSTOP);
+            wait_for("the worker to stand still", [&] { return state_of(worker) == 'T'; });
+            if (i % 2 == 0) server.send("three\n");
+            answer_and_close(client, words);
+            ::kill(worker, SIGCONT);
+            BOOST_TEST(all_of(server) == words, way.server << " " << way.listen << " " << way.framing);
+        }
+    }
+}
+
+// The client is paused when the reset comes: what lies unread in the worker's socket is read later, by whoever serves.
+BOOST_AUTO_TEST_CASE(a_slow_reader_gets_all_of_an_answer) {
+    Front it({"127.0.0.1:0", "127.0.0.1:0", "raw, limits: {output_high: 4KiB, output_low: 1KiB}"});
+    const std::string answer = lines(100'000);
+    BlockingClient client(it.daemon.address("front"), {.receive_buffer = 4096, .segment = 536});
+    BlockingClient server = it.server.accept();
+    client.send("one\ntwo\n");
+    BOOST_TEST(server.receive(4) == "one\n");
+    wait_for("the rest of the request", [&] { return server.has_input(); });
+    for (const auto& part : {answer.substr(0, 60'000), answer.substr(60'000)}) {
+        server.send(part);
+        wait_for("the other end to have it", [&] { return unacknowledged(server) == 0; });
+    }
+    server.close();
+    it.daemon.kill_worker(0);
+    BOOST_TEST((all_of(client) == answer));
+    wait_for("its end", [&] { return it.resets() == 1; });
+    it.daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
