@@ -196,7 +196,7 @@ std::vector<std::string_view> keys_by_address(const Listener& listener) {
 
 void check_together(Draft& draft, bool is_whole) {
     if (is_whole) {
-        check_any_listener(draft);
+        if (draft.purpose != Purpose::cut_frames) check_any_listener(draft);
         resolve_upstreams(draft);
     }
     check_respawn(draft);

@@ -37,7 +37,7 @@ void check_user(Draft& draft) {
     const std::string& name = draft.config.user;
     const bool is_root = ::geteuid() == 0;
     if (name.empty()) {
-        if (is_root)
+        if (is_root && draft.purpose == Purpose::serve)
             draft.warnings.push_back(
                 draft.config.path +
                 ": warning: running as root without a user: the workers keep root's rights (set user: NAME)");
@@ -63,22 +63,34 @@ void check_owners(Draft& draft, const Listener& listener) {
     }
 }
 
-// Why a file can't be made at this path; empty if nothing is in the way.
-std::string obstacle(const std::string& path) {
+// Why a file can't be made at this path; empty if nothing is in the way. A folder that is missing may be made until
+// then.
+struct Obstacle {
+    std::string text;
+    bool is_missing = false;
+};
+
+Obstacle obstacle(const std::string& path) {
     struct stat about {};
     if (::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode))
-        return fmt::format("{} is a folder (a file's path is needed)", tcpd::quoted(path));
+        return {fmt::format("{} is a folder (a file's path is needed)", tcpd::quoted(path))};
     const std::string folder = std::filesystem::path(path).parent_path().string();
-    if (::stat(folder.c_str(), &about) != 0)
-        return errno == ENOENT ? fmt::format("the folder {} is not there (create it)", tcpd::quoted(folder))
-                               : fmt::format("the folder {} cannot be reached: {}", tcpd::quoted(folder),
-                                             std::strerror(errno));
-    return S_ISDIR(about.st_mode) ? std::string() : fmt::format("{} is not a folder", tcpd::quoted(folder));
+    if (::stat(folder.c_str(), &about) != 0) {
+        if (errno == ENOENT)
+            return {fmt::format("the folder {} is not there (create it)", tcpd::quoted(folder)), true};
+        return {
+            fmt::format("the folder {} cannot be reached: {}", tcpd::quoted(folder), std::strerror(errno))};
+    }
+    return {S_ISDIR(about.st_mode) ? std::string() : fmt::format("{} is not a folder", tcpd::quoted(folder))};
 }
 
 void check_path(Draft& draft, const Place& place, const std::string& key_path, const std::string& path) {
-    const std::string reason = obstacle(path);
-    if (!reason.empty()) draft.add_problem(place, key_path, reason);
+    const Obstacle found = obstacle(path);
+    if (found.text.empty()) return;
+    if (!found.is_missing || draft.purpose == Purpose::serve)
+        return draft.add_problem(place, key_path, found.text);
+    draft.warnings.push_back(fmt::format("{}:{}:{}: warning: {}: {}", place.file, place.mark.line,
+                                         place.mark.column, key_path, found.text));
 }
 
 // Who may write the file can let anyone in; who may read it can try tokens without asking us.

@@ -46,6 +46,7 @@ public:
     static constexpr size_t kMaxProblems = 1000;
 
     Config config;
+    Purpose purpose = Purpose::serve;
     std::vector<Inclusion> inclusions;
     std::vector<Bound> bound;                // in order
     std::vector<NameUse> proxies, framings;  // resolved once all files are read

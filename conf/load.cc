@@ -123,12 +123,13 @@ private:
 
 }  // namespace
 
-Loaded load(Source& source, const std::string& path) {
+Loaded load(Source& source, const std::string& path, Purpose purpose) {
     Draft draft;
+    draft.purpose = purpose;
     Loader loader(source, draft);
     loader.load_main(path);
     if (loader.is_main_read()) check_together(draft, loader.is_whole());
-    if (loader.is_main_read() && source.is_live()) check_machine(draft);
+    if (loader.is_main_read() && source.is_live() && purpose != Purpose::cut_frames) check_machine(draft);
     return {std::move(draft.config), draft.take_sorted_problems(), std::move(draft.warnings)};
 }
 

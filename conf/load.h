@@ -29,9 +29,18 @@ struct Loaded {
     std::vector<std::string> warnings;
 };
 
+// What a configuration is read for.
+enum class Purpose {
+    serve,
+    // A look at the file, perhaps where a service manager has not made its folders yet, and by another user than the
+    // one that will serve: what is not there is a warning, and nothing is said about the process.
+    check,
+    cut_frames,  // its framings alone matter: it needs no listener, and the machine is not asked
+};
+
 // Reads `path` (absolute), what it includes and the files of tokens through `source`; asks the machine
 // itself, for the users and folders that are named, only if the source is live.
-Loaded load(Source& source, const std::string& path);
+Loaded load(Source& source, const std::string& path, Purpose purpose = Purpose::serve);
 // What a bundle holds (source.h). An Error: it can't be read; problems of the text are no Error here either.
 Result<Loaded> load_bundle(int fd);
 

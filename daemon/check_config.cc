@@ -24,6 +24,14 @@ void print_warnings(const std::vector<std::string>& warnings) {
     for (const std::string& warning : warnings) fprintf(stderr, "%s\n", warning.c_str());
 }
 
+conf::Purpose purpose_of(Task task) {
+    switch (task) {
+        case Task::serve: return conf::Purpose::serve;
+        case Task::decode: return conf::Purpose::cut_frames;
+        default: return conf::Purpose::check;
+    }
+}
+
 const char* plural(size_t count) { return count == 1 ? "" : "s"; }
 
 }  // namespace
@@ -34,7 +42,7 @@ std::optional<CheckedConfig> read_config(const Command& command) {
         return {};
     }
     conf::FileSource source;
-    conf::Loaded loaded = conf::load(source, command.config_path);
+    conf::Loaded loaded = conf::load(source, command.config_path, purpose_of(command.task));
     if (!loaded.problems.empty()) print_warnings(loaded.warnings);
     for (const conf::Problem& problem : loaded.problems) fprintf(stderr, "%s\n", problem.text().c_str());
     if (size_t count = loaded.problems.size(); count > 1)

@@ -13,12 +13,21 @@ namespace tcpd {
 namespace {
 
 // Long options without a letter of their own.
-enum LongOnly { notify_fd_option = 256, log_level_option, decode_option, timeout_option };
+enum LongOnly {
+    notify_fd_option = 256,
+    log_level_option,
+    decode_option,
+    timeout_option,
+    raw_option,
+    hex_option
+};
 
 constexpr option kLongOptions[] = {
     {"notify-fd", required_argument, nullptr, notify_fd_option},
     {"log-level", required_argument, nullptr, log_level_option},
     {"decode", required_argument, nullptr, decode_option},
+    {"raw", no_argument, nullptr, raw_option},
+    {"hex", no_argument, nullptr, hex_option},
     {"timeout", required_argument, nullptr, timeout_option},
     {"version", no_argument, nullptr, 'V'},
     {"help", no_argument, nullptr, 'h'},
@@ -67,6 +76,8 @@ public:
         const bool answers = command_.task == Task::show_help || command_.task == Task::show_version;
         if (command_.timeout && command_.verb.empty() && !answers)
             return usage("--timeout is for -s alone", "tcpd -s VERB --timeout 30s");
+        if (command_.input_form != InputForm::guess && command_.framing.empty() && !answers)
+            return usage("--raw and --hex are for --decode alone", "tcpd --decode FRAMING --hex");
         return std::move(command_);
     }
 
@@ -86,6 +97,8 @@ private:
             case notify_fd_option: return take_notify_fd();
             case log_level_option: return take_log_level();
             case decode_option: return take_framing();
+            case raw_option: return take_input_form(InputForm::raw);
+            case hex_option: return take_input_form(InputForm::hex);
             case timeout_option: return take_timeout();
             case ':': return usage(quoted(option_as_typed()) + " needs a value");
             default: return not_understood();
@@ -145,6 +158,13 @@ private:
         if (!*optarg) return usage("--decode has an empty name", "raw, line, tcpd, or a name under framings");
         command_.framing = optarg;
         return set_task(Task::decode);
+    }
+
+    Result<void> take_input_form(InputForm form) {
+        if (command_.input_form != InputForm::guess && command_.input_form != form)
+            return usage("--raw and --hex exclude one another", "without both, it is found out");
+        command_.input_form = form;
+        return {};
     }
 
     Result<void> take_notify_fd() {

@@ -27,14 +27,22 @@ enum class Task {
     show_help,     // -h
 };
 
+// What standard input of --decode is.
+enum class InputForm {
+    guess,
+    raw,  // --raw: the bytes themselves
+    hex,  // --hex: a hex dump
+};
+
 struct Command {
     Task task = Task::serve;
     // Absolute; symbolic links and ".." are kept as they were typed.
     std::string config_path = kDefaultConfig;
-    bool config_was_named = false;        // by -c
-    std::string verb;                     // of -s
-    std::optional<Duration> timeout;      // of -s; 0: none
-    std::string framing;                  // of --decode
+    bool config_was_named = false;    // by -c
+    std::string verb;                 // of -s
+    std::optional<Duration> timeout;  // of -s; 0: none
+    std::string framing;              // of --decode
+    InputForm input_form = InputForm::guess;
     int notify_fd = -1;                   // -1: none
     std::optional<log::Level> log_level;  // over the one in the configuration
 };

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -12,6 +11,7 @@
 
 #include "daemon/base/text.h"
 #include "daemon/check_config.h"
+#include "daemon/hex_dump.h"
 #include "worker/protocol/framing.h"
 #include "worker/protocol/guess.h"
 
@@ -26,48 +26,6 @@ namespace {
 
 constexpr size_t kMaxInputBytes = 256 * 1024 * 1024;
 constexpr size_t kShownPayloadBytes = 24;
-
-std::string_view trimmed(std::string_view text) {
-    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())) != 0)
-        text.remove_prefix(1);
-    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.remove_suffix(1);
-    return text;
-}
-
-bool is_hex(std::string_view word) {
-    return !word.empty() &&
-           std::all_of(word.begin(), word.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
-}
-
-std::vector<std::string_view> words_of(std::string_view line) {
-    std::vector<std::string_view> words;
-    for (line = trimmed(line); !line.empty(); line = trimmed(line)) {
-        const size_t end = std::min(line.find_first_of(" \t"), line.size());
-        words.push_back(line.substr(0, end));
-        line.remove_prefix(end);
-    }
-    return words;
-}
-
-// One line of a dump. The text column of xxd stands behind two spaces, that of hexdump -C behind a bar; the
-// offset ends with a colon, or has seven or eight digits before words of one or two bytes.
-bool read_dump_line(std::string_view line, std::string& bytes) {
-    line = line.substr(0, line.find('|'));
-    const size_t colon = line.find(": ");
-    if (colon != line.npos && is_hex(trimmed(line.substr(0, colon)))) {
-        line.remove_prefix(colon + 2);
-        line = line.substr(0, line.find("  "));
-    }
-    std::vector<std::string_view> words = words_of(line);
-    const bool has_offset = !words.empty() && words[0].size() >= 7 && words[0].size() <= 8 &&
-                            (words.size() == 1 || words[1].size() <= 4);
-    if (has_offset && colon == line.npos) words.erase(words.begin());
-    for (const std::string_view word : words) {
-        if (!is_hex(word) || word.size() % 2 != 0) return false;
-        bytes += parse_hex(word).value_or("");
-    }
-    return true;
-}
 
 bool read_input(std::string& bytes) {
     char buffer[64 * 1024];
@@ -118,6 +76,11 @@ Fit cut(const Framing& framing, std::string_view bytes, OnFrame&& on_frame) {
 
 bool fits(const conf::Framing& config, std::string_view bytes) {
     return cut(Framing(config), bytes, [](auto&&...) {}).fitted_bytes == bytes.size();
+}
+
+double fitted_share(const conf::Framing& config, std::string_view bytes) {
+    const Fit fit = cut(Framing(config), bytes, [](auto&&...) {});
+    return bytes.empty() ? 0 : static_cast<double>(fit.fitted_bytes) / static_cast<double>(bytes.size());
 }
 
 // Other readings of the length by which all of it fits.
@@ -182,6 +145,29 @@ std::string describe_break(const conf::Framing& config, std::string_view bytes, 
                        wanted(config, fit.last.fault, at), "", worker::describe_first_bytes(rest));
 }
 
+// What the input stands for, in the place of it. Digits that may be text as well are what the framing cuts further.
+bool take_as(InputForm form, const conf::Framing& framing, std::string& bytes) {
+    if (form == InputForm::raw) return true;
+    HexDump dump = read_hex_dump(bytes);
+    if (form == InputForm::hex && dump.is == HexDump::Is::none) {
+        fprintf(stderr, "tcpd: standard input is no hex dump that can be read%s%s\n",
+                dump.problem.empty() ? "" : ": ", dump.problem.c_str());
+        return false;
+    }
+    const bool is_text = form == InputForm::guess && dump.is == HexDump::Is::maybe &&
+                         fitted_share(framing, dump.bytes) <= fitted_share(framing, bytes);
+    if (is_text) {
+        fprintf(stderr, "tcpd: read as text of %zu bytes (--hex: as hexadecimal digits)\n", bytes.size());
+    } else if (dump.is != HexDump::Is::none) {
+        fprintf(stderr, "tcpd: read as a hex dump of %zu bytes (--raw: as it is)\n", dump.bytes.size());
+        bytes = std::move(dump.bytes);
+    } else if (!dump.problem.empty()) {
+        fprintf(stderr, "tcpd: it looks like a hex dump, but can't be read as one: %s; read as it is\n",
+                dump.problem.c_str());
+    }
+    return true;
+}
+
 int report_unknown(const Command& command, const std::vector<conf::Framing>& declared) {
     std::vector<std::string_view> names;
     for (const conf::Framing& framing : conf::built_in_framings()) names.push_back(framing.name);
@@ -195,16 +181,6 @@ int report_unknown(const Command& command, const std::vector<conf::Framing>& dec
 }
 
 }  // namespace
-
-std::string read_hex_dump(std::string_view text) {
-    std::string bytes;
-    while (!text.empty()) {
-        const size_t end = std::min(text.find('\n'), text.size());
-        if (!read_dump_line(trimmed(text.substr(0, end)), bytes)) return {};
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return bytes;
-}
 
 Decoded decode_frames(const conf::Framing& config, std::string_view bytes) {
     const Framing framing(config);
@@ -233,10 +209,7 @@ int decode(const Command& command) {
     if (framing == nullptr) return report_unknown(command, config->config.framings);
     std::string bytes;
     if (!read_input(bytes)) return kExitSystem;
-    if (std::string dumped = read_hex_dump(bytes); !dumped.empty()) {
-        fprintf(stderr, "tcpd: read as a hex dump of %zu bytes\n", dumped.size());
-        bytes = std::move(dumped);
-    }
+    if (!take_as(command.input_form, *framing, bytes)) return kExitData;
     const Decoded decoded = decode_frames(*framing, bytes);
     const bool written = fwrite(decoded.text.data(), 1, decoded.text.size(), stdout) == decoded.text.size() &&
                          fflush(stdout) == 0;

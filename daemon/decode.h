@@ -15,9 +15,6 @@ namespace tcpd {
 // Prints to standard output; an exit code.
 int decode(const Command& command);
 
-// The bytes that a hex dump says (plain digits, xxd, hexdump -C, od -tx1); nothing: it is none.
-std::string read_hex_dump(std::string_view text);
-
 struct Decoded {
     std::string text;  // lines
     bool is_whole = false;

@@ -15,7 +15,7 @@ std::string help_text() {
 
   tcpd [-c FILE] [-t | -T] [--notify-fd N] [--log-level LEVEL]
   tcpd [-c FILE] -s VERB [--timeout DURATION]
-  tcpd --decode FRAMING [-c FILE]
+  tcpd --decode FRAMING [--raw | --hex] [-c FILE]
 
   -c FILE            the configuration (without it: /etc/tcpd/tcpd.yaml)
   -t                 check the configuration, say all that is wrong, and exit
@@ -32,6 +32,7 @@ std::string help_text() {
                      drain.stop and 30s); what was begun goes on behind it
   --decode FRAMING   cut the bytes on standard input (or a hex dump of them)
                      into frames: raw, line, tcpd, or one that FILE declares
+  --raw, --hex       with --decode: standard input is bytes; is a hex dump
   --notify-fd N      write a newline to descriptor N once ready (s6)
   --log-level LEVEL  trace, debug, info, warn, error, critical or off
   -V, --version      version, libraries, what was compiled in

@@ -191,6 +191,18 @@ std::optional<std::string_view> nearest(std::string_view word,
     return best;
 }
 
+std::vector<std::string_view> split_words(std::string_view text, std::string_view separators) {
+    std::vector<std::string_view> words;
+    for (;;) {
+        const size_t begin = text.find_first_not_of(separators);
+        if (begin == text.npos) return words;
+        text.remove_prefix(begin);
+        const size_t end = std::min(text.find_first_of(separators), text.size());
+        words.push_back(text.substr(0, end));
+        text.remove_prefix(end);
+    }
+}
+
 size_t utf8_character(std::string_view text) {
     if (text.empty()) return 0;
     auto byte = [text](size_t i) { return static_cast<unsigned char>(text[i]); };

@@ -36,6 +36,9 @@ std::string format_elapsed(uint64_t nanoseconds);
 std::optional<std::string_view> nearest(std::string_view word,
                                         const std::vector<std::string_view>& candidates);
 
+// What stands between any of `separators`, empty words left out.
+std::vector<std::string_view> split_words(std::string_view text, std::string_view separators);
+
 // Length of the UTF-8 character that `text` begins with; 0: none, or one that is malformed, overlong or a
 // surrogate.
 size_t utf8_character(std::string_view text);

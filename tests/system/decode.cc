@@ -44,4 +44,20 @@ BOOST_AUTO_TEST_CASE(a_declared_framing_and_a_hex_dump) {
     BOOST_CHECK_EQUAL(decode("two", "", folder / "missing.yaml").exit, 78);
 }
 
+BOOST_AUTO_TEST_CASE(digits_are_what_the_framing_cuts) {
+    const TempDir folder;
+    const std::string config = folder / "tcpd.yaml";
+    std::ofstream(config) << "framings: {two: {length: {size: 2}}}\n";
+    const auto given = [&](const std::string& options) {
+        return run({"bash", "-c", "printf '0002\n3132\n' | \"$1\" --decode " + options + " -c \"$2\"", "bash",
+                    tested_program(), config});
+    };
+    BOOST_CHECK(given("line").out.ends_with("2 frames, 10 of 10 bytes\n"));
+    BOOST_CHECK(given("two").out.ends_with("1 frame, 4 of 4 bytes\n"));
+    BOOST_CHECK_EQUAL(given("line --hex").exit, 65);
+    BOOST_CHECK_EQUAL(given("two --raw").exit, 65);
+    BOOST_CHECK_EQUAL(given("two --raw --hex").exit, 64);
+    BOOST_CHECK_EQUAL(run({tested_program(), "--hex"}).exit, 64);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

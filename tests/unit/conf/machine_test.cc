@@ -147,6 +147,33 @@ BOOST_AUTO_TEST_CASE(root_without_a_user_is_warned_once) {
                    "rights (set user: NAME)");
     problems_at(folder, "user: nobody\n" + with_listener(kFine), &warnings);
     BOOST_TEST(warnings.empty());
+    folder.write("main.yaml", with_listener(kFine));
+    FileSource source;
+    BOOST_TEST(load(source, folder / "main.yaml", Purpose::check).warnings.empty());
+}
+
+// What a service manager makes at the start is not there while the service is stopped.
+BOOST_AUTO_TEST_CASE(a_look_at_the_file_only_warns_of_folders_that_are_missing) {
+    const Folder folder;
+    folder.write("main.yaml",
+                 "pid_file: later/tcpd.pid\nlisteners: {a: {listen: unix:later/s, handler: echo}}\n");
+    FileSource source;
+    const Loaded looked = load(source, folder / "main.yaml", Purpose::check);
+    BOOST_TEST(looked.problems.empty());
+    BOOST_REQUIRE(looked.warnings.size() == 2U);
+    BOOST_TEST(looked.warnings[0] == folder / "main.yaml:1:1: warning: pid_file: the folder \"" +
+                                         (folder / "later") + "\" is not there (create it)");
+    BOOST_TEST(load(source, folder / "main.yaml").problems.size() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(framings_alone_need_no_listener) {
+    const Folder folder;
+    folder.write("main.yaml", "framings: {mine: {fixed: 4B}}\nuser: nobody-of-that-name\n");
+    FileSource source;
+    const Loaded loaded = load(source, folder / "main.yaml", Purpose::cut_frames);
+    BOOST_TEST(loaded.problems.empty());
+    BOOST_TEST(loaded.config.framings.size() == 1U);
+    BOOST_TEST(load(source, folder / "main.yaml", Purpose::check).problems.size() == 2U);
 }
 
 BOOST_AUTO_TEST_CASE(only_root_can_become_somebody_else) {

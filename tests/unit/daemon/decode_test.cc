@@ -24,18 +24,6 @@ conf::Framing with_length(unsigned offset, unsigned bytes) {
 
 BOOST_AUTO_TEST_SUITE(daemon_decode)
 
-BOOST_AUTO_TEST_CASE(dumps) {
-    const std::string hello = "hello\n\x01\xFF"s;
-    BOOST_TEST(read_hex_dump("68656c6c6f0a01FF") == hello);
-    BOOST_TEST(read_hex_dump("68 65 6c 6c 6f 0a 01 ff\n") == hello);
-    BOOST_TEST(read_hex_dump("00000000: 6865 6c6c 6f0a 01ff                      hello...\n") == hello);
-    BOOST_TEST(read_hex_dump("00000000  68 65 6c 6c 6f 0a 01 ff                           |hello...|\n"
-                             "00000008\n") == hello);
-    BOOST_TEST(read_hex_dump("0000000 68 65 6c 6c 6f 0a 01 ff\n0000010\n") == hello);
-    for (const std::string raw : {"hello", "6865 6c6", "68 65 xx", "\xCA\xFE", ""})
-        BOOST_TEST(read_hex_dump(raw) == "", raw);
-}
-
 BOOST_AUTO_TEST_CASE(frames) {
     const conf::Framing& tcpd_frames = *conf::find_built_in_framing("tcpd");
     const Decoded two = decode_frames(tcpd_frames,
