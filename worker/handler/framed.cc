@@ -49,7 +49,8 @@ void Framed::prepare(Connection c) {
     slot::SessionWord word;
     if (authenticator_.is_required() && !c.is_dialled()) word.state = SessionState::authenticating;
     record.word = word.pack();
-    if (is_tcpd_) (void)getrandom(record.id, sizeof record.id, 0);
+    // So few bytes come whole, or a kernel has no such call.
+    if (is_tcpd_ && getrandom(record.id, sizeof record.id, 0) != sizeof record.id) abort();
 }
 
 void Framed::on_accepted(Connection client) {
