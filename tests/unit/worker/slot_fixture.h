@@ -80,7 +80,9 @@ struct Seated {
 // In an image no connection has a number below kFirstListenFd.
 struct LowNumbersTaken {
     LowNumbersTaken() {
-        for (int fd = 0; fd < slot::kFirstListenFd;) fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
+        int fd = 0;
+        while (fd < slot::kFirstListenFd) fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
+        ::close(fd);
     }
 };
 
