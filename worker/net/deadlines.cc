@@ -50,19 +50,35 @@ void Deadlines::cancel(int fd) {
     --armed_;
 }
 
-// The slot under the hand is looked through again and again until the hand leaves it, since its ticks pass
-// one by one.
-int Deadlines::pop_due(slot::Tick now) {
+void Deadlines::begin_passing(slot::Tick now) {
     if (!running_ || now - hand_ > kSlots * 4) hand_ = now - kSlots * 4;
     running_ = true;
+    is_last_passed_ = false;
+}
+
+void Deadlines::take_in_hand(uint32_t slot) {
+    heads_[kInHand] = heads_[slot];
+    if (heads_[slot] != 0) nodes_[heads_[slot] - 1].previous = kHead | kInHand;
+    heads_[slot] = 0;
+}
+
+// A slot's list is taken once, and what belongs to a later turn is put back. The hand is past it by then, so
+// that nothing is put where it was. Only the slot of `now` it stays at, since its ticks pass one by one.
+int Deadlines::pop_due(slot::Tick now) {
     for (;;) {
-        for (uint32_t at = heads_[slot_of(hand_)]; at != 0; at = nodes_[at - 1].next) {
-            if (is_before(now, nodes_[at - 1].due)) continue;
-            cancel(static_cast<int>(at) - 1);
-            return static_cast<int>(at) - 1;
+        while (const uint32_t at = heads_[kInHand]) {
+            const int fd = static_cast<int>(at) - 1;
+            const slot::Tick due = nodes_[fd].due;
+            ++steps_;
+            cancel(fd);
+            if (!is_before(now, due)) return fd;
+            arm(fd, due);
         }
-        if (hand_ / 4 == now / 4) return -1;
-        hand_ = (hand_ / 4 + 1) * 4;
+        if (is_last_passed_) return -1;
+        const uint32_t slot = slot_of(hand_);
+        is_last_passed_ = hand_ / 4 == now / 4;
+        if (!is_last_passed_) hand_ = (hand_ / 4 + 1) * 4;
+        take_in_hand(slot);
     }
 }
 

@@ -1,5 +1,6 @@
 #include "worker/net/deadlines.h"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <random>
 #include <vector>
@@ -51,6 +52,53 @@ BOOST_AUTO_TEST_CASE(one_that_is_several_turns_away_waits_for_its_turn) {
     deadlines.arm(5, 3 * 4096 + 7);
     for (slot::Tick now = 1; now < 3 * 4096 + 7; now += 3) BOOST_REQUIRE(expired(deadlines, now).empty());
     BOOST_TEST(expired(deadlines, 3 * 4096 + 7).size() == 1u);
+}
+
+// Counted, not timed: a list that is looked through anew for each entry that comes out of it takes thousands of
+// looks an entry.
+BOOST_AUTO_TEST_CASE(two_crowds_in_one_slot_cost_two_looks_an_entry_at_most) {
+    constexpr uint32_t kCrowd = 3000;
+    Deadlines deadlines(2 * kCrowd + 1);
+    expired(deadlines, 0);
+    const auto arm_all = [&](uint32_t first, slot::Tick due) {
+        for (uint32_t i = 0; i < kCrowd; ++i) deadlines.arm(static_cast<int>(first + i), due);
+    };
+    arm_all(1, 300);
+    arm_all(1 + kCrowd, 300 + 9 * 4096);
+    BOOST_TEST(expired(deadlines, 301).size() == kCrowd);
+    BOOST_TEST(deadlines.steps() <= 4 * kCrowd);
+    for (slot::Tick now = 304; now < 300 + 9 * 4096; now += 3) BOOST_REQUIRE(expired(deadlines, now).empty());
+    BOOST_TEST(expired(deadlines, 300 + 9 * 4096).size() == kCrowd);
+    BOOST_TEST(deadlines.steps() <= 32 * kCrowd);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_armed_again_a_turn_later_is_not_looked_at_for_each_that_comes_out) {
+    constexpr uint32_t kCrowd = 3000;
+    Deadlines deadlines(kCrowd + 1);
+    expired(deadlines, 0);
+    for (uint32_t fd = 1; fd <= kCrowd; ++fd) deadlines.arm(static_cast<int>(fd), 300);
+    deadlines.expire(301, [&](int fd) { deadlines.arm(fd, 301 + 4095); });
+    BOOST_TEST(deadlines.steps() <= 2 * kCrowd);
+    BOOST_TEST(expired(deadlines, 301 + 4095).size() == kCrowd);
+}
+
+BOOST_AUTO_TEST_CASE(what_waits_for_the_next_call_comes_first_in_it_and_may_be_cancelled_or_armed) {
+    Deadlines deadlines(100);
+    expired(deadlines, 0);
+    for (int fd = 1; fd <= 10; ++fd) deadlines.arm(fd, 100 + static_cast<slot::Tick>(fd / 6) * 8);
+    std::vector<int> out;
+    const auto look = [&out](int fd) { return out.push_back(fd), out.size() < 3; };
+    BOOST_TEST(!deadlines.expire_some(110, look));
+    std::vector<int> left;
+    for (int fd = 1; fd <= 10; ++fd) {
+        if (std::find(out.begin(), out.end(), fd) == out.end()) left.push_back(fd);
+    }
+    deadlines.cancel(left[0]);
+    deadlines.cancel(left[1]);
+    deadlines.arm(left[1], 200);
+    BOOST_TEST(expired(deadlines, 110).size() == left.size() - 2);
+    BOOST_TEST((expired(deadlines, 200) == std::vector<int>{left[1]}));
+    BOOST_TEST(deadlines.is_empty());
 }
 
 BOOST_AUTO_TEST_CASE(against_a_plain_list_across_the_wrap_of_ticks) {
