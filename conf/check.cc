@@ -1,4 +1,5 @@
 #include "conf/check.h"
+#include "conf/check_loops.h"
 
 #include <fmt/core.h>
 
@@ -198,6 +199,7 @@ void check_together(Draft& draft, bool is_whole) {
     if (is_whole) {
         if (draft.purpose != Purpose::cut_frames) check_any_listener(draft);
         resolve_upstreams(draft);
+        check_loops(draft, is_loopback);
     }
     check_respawn(draft);
     check_overlaps(draft);

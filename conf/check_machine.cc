@@ -13,6 +13,7 @@
 #include <set>
 
 #include "conf/check.h"
+#include "conf/check_loops.h"
 #include "daemon/base/net/backlog.h"
 #include "daemon/base/net/families.h"
 #include "daemon/base/process.h"
@@ -195,6 +196,7 @@ void check_machine(Draft& draft) {
     for (const int family : {AF_INET, AF_INET6}) warn_of_lacking_family(draft, family);
     warn_of_few_descriptors(draft);
     warn_of_cut_backlogs(draft);
+    if (draft.problem_count() == 0) check_loops(draft, is_of_this_machine);
     for (const Listener& listener : config.listeners) check_owners(draft, listener);
     for (const Bound& bound : draft.bound)
         if (bound.address.is_unix()) check_path(draft, bound.place, bound.key_path, bound.address.path());

@@ -59,7 +59,8 @@ std::unique_ptr<Handler> Service::make_handler(const conf::Listener& listener, c
     const conf::Handler& handler = listener.handler;
     std::unique_ptr<Proxy> proxy;
     if (handler.kind == conf::HandlerKind::proxy) {
-        proxy = std::make_unique<Proxy>(connections_, dialer_, config.upstreams[handler.upstream]);
+        proxy = std::make_unique<Proxy>(connections_, dialer_, config.upstreams[handler.upstream],
+                                        image_.counts.turn(handler.upstream));
     }
     if (listener.framing.kind != conf::FramingKind::raw) {
         const conf::Framing& declared = *conf::find_framing(listener.framing.name, config.framings);

@@ -25,11 +25,13 @@ public:
     static constexpr size_t kBytes = size_t{kMaxListeners} * kMaxSlots * sizeof(uint32_t) + 3 * kPageBytes;
     static constexpr size_t kSteeredOffset = kBytes - 3 * kPageBytes + 64;
     static constexpr size_t kInServiceOffset = kSteeredOffset + kMaxSlots * sizeof(uint32_t);
+    static constexpr uint32_t kTurns = 256;
+    static constexpr size_t kTurnsOffset = kInServiceOffset + kMaxSlots * sizeof(uint32_t);
     static constexpr size_t kAutoTotalOffset = kBytes - 2 * kPageBytes - sizeof(uint64_t);
     static constexpr size_t kQuarantineOffset = kBytes - 2 * kPageBytes;
     static constexpr size_t kBuffersOffset = kBytes - kPageBytes;
     static constexpr size_t kAcceptsOffset = kBytes - kMaxListeners * sizeof(uint64_t);
-    static_assert(kInServiceOffset + kMaxSlots * sizeof(uint32_t) <= kAutoTotalOffset);
+    static_assert(kTurnsOffset + kTurns * sizeof(uint32_t) <= kAutoTotalOffset);
     static_assert(kQuarantineOffset + Quarantine::kBytes <= kBuffersOffset);
     static_assert(kBuffersOffset + kMaxSlots * sizeof(uint64_t) <= kAcceptsOffset);
     SharedCounts(SharedCounts&& other) noexcept;
@@ -48,6 +50,11 @@ public:
     // master.
     std::atomic<uint32_t>& in_service(uint32_t slot) {
         return cells_[kInServiceOffset / sizeof(uint32_t) + slot];
+    }
+    // Whose turn it is among the servers of an upstream, by its index in the configuration: counted up for each client
+    // by whoever dials for it, so that all slots together go round evenly. Another configuration goes on from it.
+    std::atomic<uint32_t>& turn(size_t upstream) {
+        return cells_[kTurnsOffset / sizeof(uint32_t) + upstream % kTurns];
     }
     // Bytes of buffers that a slot has in use; written by the slot, and to 0 by the master when it is lost.
     std::atomic<uint64_t>& buffer_bytes(uint32_t slot) {

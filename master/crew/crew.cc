@@ -59,6 +59,7 @@ void Crew::read_all_messages() {
 
 // All that the dead had to say is read before it is judged. Its pid is its own until it is reaped.
 void Crew::reap() {
+    Children::continue_stopped();
     while (const auto death = Children::look()) {
         read_all_messages();
         judge(*death);
@@ -358,7 +359,9 @@ void Crew::wake_standby(const Action& action) {
     if (held == nullptr) return;
     held->tell_death(action.pid);
     const pid_t standby = action.other != 0 ? action.other : unheard_clone(action.slot);
-    if (Children::is_child(standby)) ::kill(standby, slot::holder_died_signal());
+    if (!Children::is_child(standby)) return;
+    ::kill(standby, slot::holder_died_signal());
+    ::kill(standby, SIGCONT);  // it may have been stopped
 }
 
 // The newest clone that slot memory names, unless it is known to be another slot's; 0: none.

@@ -2,10 +2,11 @@
 
 // Bytes both ways between a client and a server of an upstream; half-close is kept, RST is passed on. One
 // upstream connection for each client. A server that refuses or does not answer in time is followed by the
-// next; a fault of this machine (descriptors, ports, memory) is none of the server's and the dial is tried
-// again until timeouts.dial. Holds the upstream's addresses and whose turn it is; a successor begins its turn
-// anew. Worker only.
+// next; a fault of this machine (descriptors, ports, memory) is none of the server's, and a unix server whose backlog
+// is full is there all the same: the dial is tried again until timeouts.dial. Whose turn it is, all slots count
+// together. Worker only. Source: connect(2).
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -17,8 +18,9 @@ namespace tcpd::worker {
 
 class Proxy : public Handler {
 public:
-    // `upstream` outlives this.
-    Proxy(Connections& connections, Dialer& dialer, const conf::Upstream& upstream);
+    // `upstream` outlives this; `turn` is the one of all slots.
+    Proxy(Connections& connections, Dialer& dialer, const conf::Upstream& upstream,
+          std::atomic<uint32_t>& turn);
 
     Step on_bytes(Connection from, Bytes received, slot::Journal::Redo&) override {
         return {received.count, connections_.peer_of(from), received};
@@ -33,18 +35,21 @@ public:
 
 private:
     void dial(Connection client);
-    // False: no server is left, the client was ended.
+    // The server that is tried next: first the one whose turn it was, then the others, beginning with another one for
+    // each client, so that those of a server that is gone are spread over all.
+    uint32_t next_server(Connection client) const;
+    // False: no server is left, and the client was ended or waits.
     bool turn_to_next(Connection client, int sys_errno);
     void end_alone(Connection client, slot::CloseReason why);
     void wait_for_better_times(Connection client, int sys_errno);
-    const Address& server_of(uint32_t number) const {
-        return upstream_.servers[number % upstream_.servers.size()];
-    }
+    void dial_again_later(Connection client, slot::CloseReason when_over);
+    uint32_t servers() const { return static_cast<uint32_t>(upstream_.servers.size()); }
+    const Address& server_of(uint32_t number) const { return upstream_.servers[number % servers()]; }
 
     Connections& connections_;
     Dialer& dialer_;
     const conf::Upstream& upstream_;
-    uint32_t turn_ = 0;
+    std::atomic<uint32_t>& turn_;
 };
 
 }  // namespace tcpd::worker

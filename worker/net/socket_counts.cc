@@ -103,6 +103,11 @@ Stray look_at_stray(int fd) {
     return connected ? Stray::connected : Stray::unconnected;
 }
 
+bool is_connected_to_itself(int fd, const Address& server) {
+    const auto own = Address::of_socket(fd);
+    return own && *own == server;
+}
+
 bool is_accepted_from(int fd, int listening) {
     const auto own = Address::of_socket(fd), wanted = Address::of_socket(listening);
     return own && wanted && look_at_stray(fd) == Stray::connected &&

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "daemon/base/net/address.h"
+
 namespace tcpd::worker {
 
 struct SocketCounts {
@@ -25,5 +27,8 @@ enum class Stray { none, connected, listening, unconnected, other };
 Stray look_at_stray(int fd);
 // Whether `fd` is a connection to the address that `listening` listens at.
 bool is_accepted_from(int fd, int listening);
+
+// Whether a dial to `server` came back to the very socket that dialled.
+bool is_connected_to_itself(int fd, const Address& server);
 
 }  // namespace tcpd::worker

@@ -263,4 +263,30 @@ BOOST_AUTO_TEST_CASE(addresses_are_counted_over_all_listeners) {
                                "is two)\n"));
 }
 
+// What comes back to where it came from would never end.
+BOOST_AUTO_TEST_CASE(a_proxy_that_dials_itself) {
+    const auto loops = [](const std::string& listeners, const std::string& upstreams) {
+        const std::string problems = problems_in("listeners:\n" + listeners + "upstreams:\n" + upstreams);
+        return static_cast<int>(problems.find("passed on without end") != problems.npos);
+    };
+    const std::string a = "  a: {listen: 127.0.0.1:1000, handler: {proxy: u}}\n";
+    const std::string wild = "  a: {listen: \"*:1000\", handler: {proxy: u}}\n";
+    const std::string unix_a = "  a: {listen: unix:/x/s, handler: {proxy: u}}\n";
+    const std::string b = "  b: {listen: 127.0.0.1:1001, handler: {proxy: v}}\n";
+    const std::string echo = "  b: {listen: 127.0.0.1:1001, handler: echo}\n";
+    BOOST_TEST(problems_in("listeners:\n" + a + "upstreams: {u: {servers: 127.0.0.1:1000}}\n") ==
+               "tcpd.yaml:2:31: listeners.a.handler: server 127.0.0.1:1000 of upstream \"u\" is this "
+               "listener itself: a "
+               "client would be passed on without end (change the server, or what is listened on)\n");
+    BOOST_TEST(loops(a, "  u: {servers: [10.0.0.1:1, 127.0.0.1:1000]}\n"));
+    BOOST_TEST(loops(wild, "  u: {servers: 127.0.0.2:1000}\n"));
+    BOOST_TEST(loops(wild, "  u: {servers: \"[::1]:1000\"}\n"));
+    BOOST_TEST(loops(unix_a, "  u: {servers: unix:/x/s}\n"));
+    BOOST_TEST(loops(a + b, "  u: {servers: 127.0.0.1:1001}\n  v: {servers: 127.0.0.1:1000}\n"));
+    BOOST_TEST(!loops(a + echo, "  u: {servers: 127.0.0.1:1001}\n"));
+    BOOST_TEST(!loops(a + b, "  u: {servers: 127.0.0.1:1001}\n  v: {servers: 127.0.0.1:1002}\n"));
+    BOOST_TEST(!loops(wild, "  u: {servers: 10.0.0.1:1000}\n"));
+    BOOST_TEST(!loops(a, "  u: {servers: 127.0.0.2:1000}\n"));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

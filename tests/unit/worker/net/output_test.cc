@@ -1,6 +1,7 @@
 // What raw clients are owed and do not take.
 
 #include "tests/unit/worker/slot_fixture.h"
+#include "worker/net/socket_counts.h"
 
 namespace tcpd::worker {
 
@@ -24,6 +25,25 @@ BOOST_FIXTURE_TEST_CASE(over_its_budget_a_worker_keeps_little_for_each_client, S
         BOOST_TEST(at(e.server).has_output());
     }
     BOOST_TEST(chunks.used_bytes() <= before + all.size() * slot::kSmallChunkBytes);
+}
+
+// Where nobody listens at a port, a dial from that very port succeeds, with itself.
+BOOST_FIXTURE_TEST_CASE(a_dial_that_came_back_to_itself, SlotFixture) {
+    const UniqueFd self(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    BOOST_REQUIRE(::bind(self.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) == 0);
+    const Address own = *Address::of_socket(self.get());
+    BOOST_REQUIRE(::connect(self.get(), own.get(), own.length()) == 0);
+    BOOST_TEST(is_connected_to_itself(self.get(), own));
+    const Ends other = connect_over_loopback();
+    sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    ::getpeername(other.client.get(), reinterpret_cast<sockaddr*>(&peer), &length);
+    BOOST_TEST(!is_connected_to_itself(other.client.get(),
+                                       Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length)));
+    ::close(other.server);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
