@@ -28,11 +28,12 @@ using slot::SeatState;
 namespace {
 
 constexpr uint64_t kSettleNs = 1'000'000'000;
-constexpr int kNullFd = 0;       // standard input is /dev/null in every image
-constexpr int kMostRounds = 64;  // in our own epoll set before libev has its turn again
-constexpr double kTickSeconds = 0.05;
+constexpr int kMostRounds = 64;                  // in our own epoll set before libev has its turn again
 constexpr uint64_t kStoodStillNs = 200'000'000;  // between two looks at the clock, of which there are more
 constexpr uint32_t kSweepStep = 2048;
+constexpr uint64_t kTurnNs =
+    2'000'000;                     // for what came from connections, before everything else has its turn
+constexpr int kMostMessages = 16;  // of the master, in a turn
 
 }  // namespace
 
@@ -47,7 +48,8 @@ Service::Service(Image& image)
       tick_(image.loop, this),
       heartbeat_(image.loop, this),
       term_(image.loop, this),
-      before_sleep_(image.loop, this) {
+      before_sleep_(image.loop, this),
+      slice_(image.loop, this) {
     connections_.set_now(monotonic_ns());
     connections_.chunks().set_budgets(image.config.memory.worker_bytes, image.config.memory.total_bytes);
     make_rules();
@@ -101,6 +103,7 @@ void Service::make_rules() {
         rules->connections_per_ip = listener.limits.connections_per_ip;
         rules->accept_rate =
             RateLimit(listener.limits.accept_rate.count, to_ns(listener.limits.accept_rate.per));
+        rules->backlog = listener.backlog;
         rules->allow = AddressSet(listener.allow);
         rules->deny = AddressSet(listener.deny);
         rules->handler = handlers_.back().get();
@@ -173,8 +176,9 @@ void Service::start_listeners() {
 // Addresses that the configuration has no more.
 void Service::close_left_sockets() {
     for (size_t i = 0; i < listeners_.size(); ++i) {
-        if (image_.birth.sockets[i].closing != 0) listeners_[i]->accept_rest_and_close(kNullFd);
+        if (image_.birth.sockets[i].closing != 0) listeners_[i]->begin_to_leave();
     }
+    slice_.start();
 }
 
 void Service::beat() {
@@ -209,19 +213,45 @@ void Service::settle_steered() {
 }
 
 // Stays in our own set while it has something to give, so that a batch costs one epoll_wait. Whether it pays
-// to look once more shows in the last few looks: where they came back empty, most are left out.
+// to look once more shows in the last few looks: where they came back empty, most are left out. However much
+// there is, what else the loop waits for has its turn.
 void Service::on_connections_ready() {
+    uint64_t until_ns = 0;
+    forget_outdated_events();
     for (int round = 0; round < kMostRounds; ++round) {
-        if (round > 0 && !stay_.is_worth_a_look()) break;
-        const int count = connections_.poller().poll(events_.data(), static_cast<int>(events_.size()));
-        if (round > 0) stay_.note(count > 0);
-        if (count == 0) break;
+        if (next_event_ == event_count_) {
+            if (round > 0 && !stay_.is_worth_a_look()) break;
+            const int count = connections_.poller().poll(events_.data(), static_cast<int>(events_.size()));
+            if (round > 0) stay_.note(count > 0);
+            event_count_ = static_cast<size_t>(count);
+            next_event_ = 0;
+            if (count == 0) break;
+        }
         connections_.set_now(monotonic_ns());
         beat();
-        for (int i = 0; i < count; ++i) dispatch(events_[static_cast<size_t>(i)]);
+        if (round == 0) until_ns = connections_.now_ns() + kTurnNs;
+        if (!dispatch_events(until_ns)) break;
     }
     if (connections_.needs_new_poller()) replace_poller();
     FAULT_POINT(loop_idle);
+}
+
+// False: the time is over. What waits is not asked for anew: the kernel would give the same ones again, and
+// never those behind them.
+bool Service::dispatch_events(uint64_t until_ns) {
+    constexpr size_t kEventsALook = 4;
+    while (next_event_ < event_count_) {
+        dispatch(events_[next_event_++]);
+        if (next_event_ % kEventsALook == 0 && monotonic_ns() >= until_ns) return false;
+    }
+    return connections_.now_ns() < until_ns;
+}
+
+void Service::forget_outdated_events() {
+    const auto waiting = std::span(events_).first(event_count_).subspan(next_event_);
+    const auto outdated = [this](const epoll_event& event) { return !connections_.is_current(event); };
+    const auto gone = std::remove_if(waiting.begin(), waiting.end(), outdated);
+    event_count_ -= static_cast<size_t>(waiting.end() - gone);
 }
 
 void Service::replace_poller() {
@@ -253,26 +283,10 @@ void Service::before_sleep() {
     if (connections_.has_deadlines() && !tick_.is_active()) tick_.start_every(kTickSeconds);
 }
 
-// After a time in which this process did not run there may be bytes of any connection, and limits on silence
-// that are over: the bytes came first. New connections wait, since there may be an order to leave them to others.
-void Service::catch_up() {
-    for (uint32_t seen = 0; seen <= connections_.open_count();) {
-        const int count = connections_.poller().poll(events_.data(), static_cast<int>(events_.size()));
-        if (count == 0) break;
-        connections_.set_now(monotonic_ns());
-        for (const epoll_event& event : std::span(events_).first(static_cast<size_t>(count))) {
-            if (PollTag::unpack(event.data.u64).generation != kListenerGeneration)
-                connections_.on_event(event);
-        }
-        seen += static_cast<uint32_t>(count);
-    }
-}
-
 void Service::on_tick() {
-    if (monotonic_ns() - connections_.now_ns() > kStoodStillNs) catch_up();
-    connections_.set_now(monotonic_ns());
-    beat();
-    connections_.look_at_deadlines();
+    if (monotonic_ns() - connections_.now_ns() > kStoodStillNs)
+        left_to_catch_up_ = connections_.open_count() + 1;
+    if (!go_on()) slice_.start();
     connections_.retry_starved();
     sweep();
     if (!connections_.has_deadlines() && !draining_ && swept_to_ == ~uint32_t{0}) tick_.stop();
@@ -300,7 +314,7 @@ void Service::on_term() {
 }
 
 void Service::on_control() {
-    for (;;) {
+    for (int i = 0; i < kMostMessages; ++i) {
         auto received = slot::receive_message(slot::kControlFd);
         if (received) {
             on_message(*received);
@@ -317,7 +331,7 @@ void Service::on_message(slot::Received& received) {
     connections_.set_now(monotonic_ns());
     switch (received.message.type) {
         case MessageType::drain: return begin_drain();
-        case MessageType::stop: end_at_once(CloseReason::stopped);
+        case MessageType::stop: return begin_end(CloseReason::stopped);
         case MessageType::pause_accept:
             for (const auto& listener : listeners_) listener->stop();
             return;
@@ -369,67 +383,6 @@ void Service::replace_log(const slot::Received& received) {
     const bool done = dup3(received.descriptor.get(), slot::kLogFd, O_CLOEXEC) >= 0;
     (void)slot::send_message(slot::kControlFd,
                              {MessageType::log_replaced, done ? 0u : static_cast<uint32_t>(errno)});
-}
-
-void Service::close_listeners(bool leaves_queues) {
-    for (const auto& listener : listeners_) {
-        if (leaves_queues && listener->is_shared())
-            listener->leave_to_others(kNullFd);
-        else
-            listener->accept_rest_and_close(kNullFd);
-    }
-}
-
-void Service::begin_drain() {
-    if (draining_) return;
-    draining_ = true;
-    FAULT_POINT(drain_begun);
-    const auto& control = image_.memory.master_control();
-    drain_end_ns_ = control.drain_end_ns.load();
-    const uint32_t manner = control.drain_manner.load();
-    close_listeners((manner & slot::kDrainLeavesQueues) != 0);
-    image_.memory.worker_control().seat_state.store(static_cast<uint32_t>(SeatState::draining));
-    connections_.begin_drain(control.drain_begin_ns.load(), drain_end_ns_,
-                             (manner & slot::kDrainSpreads) != 0);
-    if (!tick_.is_active()) tick_.start_every(kTickSeconds);
-}
-
-// What a master would say to a drain, said by ourselves: a successor must find it too.
-void Service::on_master_gone() {
-    control_.stop();
-    if (draining_) return;
-    log::error("the master is gone: no new connections, {} go on until they end{}", connections_.open_count(),
-               image_.config.drain.stop.count() != 0 ? " or drain.stop" : "");
-    auto& control = image_.memory.master_control();
-    if (control.drain_begin_ns.load() == 0) {
-        const uint64_t now = monotonic_ns();
-        const uint64_t limit = to_ns(image_.config.drain.stop);
-        control.drain_end_ns.store(limit == 0 ? 0 : now + limit);
-        control.drain_manner.store(image_.config.drain.spread ? slot::kDrainSpreads : 0);
-        control.drain_begin_ns.store(now, std::memory_order_release);
-    }
-    begin_drain();
-}
-
-void Service::end_if_done() {
-    if (connections_.open_count() == 0) retire(0);
-    if (drain_end_ns_ != 0 && monotonic_ns() >= drain_end_ns_) end_at_once(CloseReason::drain_timeout);
-}
-
-void Service::end_at_once(CloseReason reason) {
-    const uint32_t left = connections_.open_count();
-    connections_.end_all(reason);
-    retire(left);
-}
-
-// To retire is to exit: the standby wakes, finds its image out of service and exits as well.
-void Service::retire(uint32_t closed_at_end) {
-    image_.memory.worker_control().seat_state.store(static_cast<uint32_t>(SeatState::drained));
-    uint64_t word = slot::ServiceWord{image_.birth.image, 0}.pack();
-    image_.memory.master_control().word.compare_exchange_strong(word, 0);
-    (void)slot::send_message(slot::kControlFd, {MessageType::drained, closed_at_end});
-    log_ring_.flush();
-    _exit(slot::kExitRetired);
 }
 
 void serve(Image& image) {

@@ -40,6 +40,8 @@ public:
     [[noreturn]] void run();
 
 private:
+    static constexpr double kTickSeconds = 0.05;
+
     void make_rules();
     void make_listeners();
     std::unique_ptr<Handler> make_handler(const conf::Listener& listener, const conf::Config& config);
@@ -47,6 +49,8 @@ private:
     void adopt();
 
     void on_connections_ready();
+    bool dispatch_events(uint64_t until_ns);
+    void forget_outdated_events();
     void replace_poller();
     void on_control();
     void on_message(slot::Received& received);
@@ -61,14 +65,20 @@ private:
     void unpark(uint32_t attempt, slot::HandOverEnd end);
     void start_listeners();
     void close_left_sockets();
+    void replace_log(const slot::Received& received);
+    void sweep();
+
+    // slices.cc
+    void on_slice();
+    bool go_on();
+    bool catch_up(uint64_t slice_end_ns);
+    bool take_rests(uint64_t slice_end_ns);
     void begin_drain();
     void on_master_gone();
-    void close_listeners(bool leaves_queues);
+    void leave_listeners(bool leaves_queues);
+    bool is_leaving() const;
     void end_if_done();
-    void replace_log(const slot::Received& received);
-    void catch_up();
-    void sweep();
-    [[noreturn]] void end_at_once(slot::CloseReason reason);
+    void begin_end(slot::CloseReason reason);
     [[noreturn]] void retire(uint32_t closed_at_end);
     void dispatch(const epoll_event& event);
     double heartbeat_seconds() const;
@@ -82,11 +92,17 @@ private:
     std::vector<std::unique_ptr<Rules>> rules_;
     std::vector<std::unique_ptr<Listener>> listeners_;
     std::array<epoll_event, 256> events_;
+    size_t event_count_ = 0, next_event_ = 0;  // those from the latter on wait for the next turn
     StayingPower stay_;
     uint64_t settled_ns_ = 0;
     int32_t steered_excess_ = 0;  // at that time
     bool draining_ = false;
     uint64_t drain_end_ns_ = 0;
+    uint32_t left_to_catch_up_ = 0;  // events, at most
+    // All that is left is being ended, for this reason; none: it is not.
+    slot::CloseReason end_reason_ = slot::CloseReason::none;
+    int next_to_end_ = 0;
+    uint32_t left_at_end_ = 0;
     uint32_t swept_to_ = 0;
     uint64_t told_dropped_lines_ = log::dropped_lines();  // by now in the scoreboard
 
@@ -96,6 +112,7 @@ private:
     TimerWatcher<Service, &Service::on_heartbeat> heartbeat_;
     SignalWatcher<Service, &Service::on_term> term_;
     PrepareWatcher<Service, &Service::before_sleep> before_sleep_;
+    TurnWatcher<Service, &Service::on_slice> slice_;
 };
 
 // Never returns: it exits, or dies.

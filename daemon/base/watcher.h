@@ -86,4 +86,18 @@ public:
     void stop() { ev_prepare_stop(this->loop_, &this->raw_); }
 };
 
+// Called once a turn, before what is waited for, whatever else happens in it; while it is started, the loop does
+// not sleep. For work that goes on in slices.
+template <typename Owner, void (Owner::*Method)()>
+class TurnWatcher : public watcher_detail::Base<ev_idle, Owner, Method> {
+public:
+    TurnWatcher(struct ev_loop* loop, Owner* owner)
+        : watcher_detail::Base<ev_idle, Owner, Method>(loop, owner) {
+        ev_set_priority(&this->raw_, EV_MAXPRI);  // idle is who has nothing of its own priority to do
+    }
+    ~TurnWatcher() { stop(); }
+    void start() { ev_idle_start(this->loop_, &this->raw_); }
+    void stop() { ev_idle_stop(this->loop_, &this->raw_); }
+};
+
 }  // namespace tcpd

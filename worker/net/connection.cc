@@ -55,6 +55,13 @@ Connection Connections::with_tag(uint64_t tag) const {
     return c && c.tag() == tag ? c : Connection();
 }
 
+bool Connections::is_current(const epoll_event& event) const {
+    const PollTag tag = PollTag::unpack(event.data.u64);
+    if (tag.generation == kListenerGeneration) return true;
+    const Connection c = at(tag.fd);
+    return c && c.generation() == tag.generation;
+}
+
 void Connections::take_in_hand(Connection c) {
     const Connection peer = peer_of(c);
     journal_.take_in_hand(c.fd(), c.generation(), peer ? peer.fd() : 0, peer ? peer.generation() : 0);

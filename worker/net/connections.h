@@ -50,6 +50,8 @@ public:
     Connection at(int fd) const;
     // The one with this Connection::tag; none, if that is no more.
     Connection with_tag(uint64_t tag) const;
+    // What an event that was not looked at for a while tells of is still what it was.
+    bool is_current(const epoll_event& event) const;
     // The other one of its pair, if that is still the one that was meant.
     Connection peer_of(Connection c) const;
     slot::Record& record(int fd) { return memory_.records()[fd]; }
@@ -131,22 +133,25 @@ public:
     bool is_watched_right(Connection c) const { return wanted(c) == c->interest; }
     void rewatch(Connection c);  // for a successor: whatever was registered, it is right afterwards
     void arm(Connection c);
-    void look_at_deadlines();
+    // True: what is due was looked at; else the rest comes first in the next call.
+    bool look_at_deadlines(uint64_t until_ns = ~uint64_t{0});
     // Whether the peer took some of the output that lay in the kernel when it was last asked. Nothing did:
     // `at_first`, if some does now.
     bool sees_output_taken(Connection c, bool at_first);
     void retry_starved();
     bool has_deadlines() const { return !deadlines_.is_empty() || !starved_.empty(); }
     // Every accepted connection ends by itself or at `until_ns` (0: no limit), with `spread` at a point of
-    // its own in the second half of the time.
+    // its own in the second half of the time. `arm_some` is to be called until it says that all are armed.
     void begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread);
+    bool arm_some(uint64_t slice_end_ns);
     // The drain that ends first of those that it is in; begin_ns 0: none.
     struct DrainTime {
         uint64_t begin_ns = 0, until_ns = 0;  // until_ns 0: no limit
         bool spread = false;
     };
     DrainTime drain_of(Connection c) const;
-    void end_all(slot::CloseReason reason);
+    // By descriptor, from `*next` on, which is 0 at first. True: none is left.
+    bool end_some(slot::CloseReason reason, int* next, uint64_t slice_end_ns);
     // Nothing of an earlier seat's holder holds our files any more; else close() alone would not end a
     // connection.
     bool files_are_ours() const;
@@ -246,6 +251,7 @@ private:
     uint32_t open_ = 0;                                 // accepted and dialled
     uint64_t drain_begin_ns_ = 0, drain_until_ns_ = 0;  // 0: no drain, or one without a limit
     bool drain_spread_ = false;
+    uint32_t armed_to_ = ~uint32_t{0};  // by the drain that began last; all: by that value
     bool ended_in_round_ = false, needs_new_poller_ = false;
 };
 

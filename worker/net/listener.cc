@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -76,7 +77,7 @@ Listener::Listener(struct ev_loop* loop, Connections& connections, slot::SharedC
 
 // EPOLLEXCLUSIVE allows no change of what a predecessor registered, hence remove first.
 void Listener::start() {
-    if (closed_) return;
+    if (closed_ || is_leaving_) return;
     started_ = true;
     connections_.poller().remove(place_.fd);
     const uint32_t exclusive = place_.is_shared ? static_cast<uint32_t>(EPOLLEXCLUSIVE) : 0;
@@ -132,14 +133,32 @@ void Listener::on_acceptable() {
     connections_.journal().publish_idle();
 }
 
-void Listener::accept_rest_and_close(int null_fd) {
-    if (closed_) return;
-    while (true) {
+// Queued by now, at most. The kernel tells of TCP only; a unix socket's queue holds one more than its backlog.
+uint32_t Listener::queued() const {
+    tcp_info info{};
+    socklen_t length = sizeof info;
+    const bool is_known =
+        getsockopt(place_.fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state == TCP_LISTEN;
+    return is_known ? info.tcpi_unacked : rules_.backlog + 1;
+}
+
+void Listener::begin_to_leave() {
+    if (closed_ || is_leaving_) return;
+    stop();
+    is_leaving_ = true;
+    rest_ = queued();
+}
+
+bool Listener::take_rest(int null_fd) {
+    if (!is_leaving()) return true;
+    for (int i = 0; i < kMostOfABatch && rest_ > 0; ++i) {
         const Step step = accept_one();
-        if (step == Step::empty || step == Step::paused) break;
+        rest_ = step == Step::empty || step == Step::paused ? 0 : rest_ - 1;
     }
     connections_.journal().publish_idle();
+    if (rest_ > 0) return false;
     leave_to_others(null_fd);
+    return true;
 }
 
 void Listener::leave_to_others(int null_fd) {

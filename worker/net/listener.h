@@ -40,9 +40,12 @@ public:
     void restart() {
         if (started_ && !pause_.is_active()) start();
     }
-    // Takes what is queued, then puts /dev/null in the socket's place: its number stays taken, and a standby
-    // that names it by number finds nothing to accept from.
-    void accept_rest_and_close(int null_fd);
+    // From now on only what is queued already is taken, however many still come.
+    void begin_to_leave();
+    // A batch of that. True: nothing is left of it; then /dev/null is in the socket's place: its number stays
+    // taken, and a standby that names it by number finds nothing to accept from.
+    bool take_rest(int null_fd);
+    bool is_leaving() const { return is_leaving_ && !closed_; }
     // Where other slots take what is queued.
     void leave_to_others(int null_fd);
     bool is_shared() const { return place_.is_shared; }
@@ -71,13 +74,16 @@ private:
     void pause(double seconds);
     void on_pause_over();
     bool has_queue() const;
+    uint32_t queued() const;
 
     Connections& connections_;
     slot::SharedCounts& counts_;
     const Rules& rules_;
     ListenerPlace place_;
     bool started_ = false;
+    bool is_leaving_ = false;
     bool closed_ = false;
+    uint32_t rest_ = 0;  // to be taken before it is closed, at most
     // Connections that it takes although it has more than its share: in course, and after the next wait.
     int turns_ = 0, next_turns_ = 1;
     TimerWatcher<Listener, &Listener::on_pause_over> pause_;

@@ -24,6 +24,7 @@ struct Rules {
     uint64_t connections = 0;                    // over all workers; 0: no limit
     uint64_t connections_per_ip = 0;             // the same; IPv6 by its /64
     RateLimit accept_rate;                       // the same
+    uint32_t backlog = 4096;                     // of its listening sockets, as they asked for it
     AddressSet allow, deny;                      // allow empty: everyone
     Handler* handler = nullptr;                  // borrowed
     slot::ListenerCounters* counters = nullptr;  // in slot memory

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/fault_point.h"
 #include "worker/net/connections.h"
 
@@ -20,7 +21,9 @@ namespace {
 
 constexpr Tick kLingerTicks = 60;    // 1 s, from the end of our output to the end of a connection that closes
 constexpr Tick kDialRetryTicks = 6;  // 100 ms after a local fault
-constexpr Tick kLookTicks = 60;      // 1 s, between two looks at who is not read
+// Between two looks at the clock.
+constexpr uint32_t kEndsALook = 8, kArmedALook = 256;
+constexpr Tick kLookTicks = 60;  // 1 s, between two looks at who is not read
 
 // A point in the drain's second half.
 uint64_t spread_point(uint64_t id, uint64_t begin_ns, uint64_t until_ns) {
@@ -247,8 +250,12 @@ void Connections::arm(Connection c) {
     if (left != kNoDeadline) deadlines_.arm(c.fd(), now_ + static_cast<Tick>(std::max(left, 0)));
 }
 
-void Connections::look_at_deadlines() {
-    deadlines_.expire(now_, [this](int fd) { on_deadline(fd); });
+bool Connections::look_at_deadlines(uint64_t until_ns) {
+    uint32_t looks = 0;
+    return deadlines_.expire_some(now_, [&](int fd) {
+        on_deadline(fd);
+        return ++looks % kEndsALook != 0 || monotonic_ns() < until_ns;
+    });
 }
 
 void Connections::on_deadline(int fd) {
@@ -339,17 +346,29 @@ void Connections::begin_drain(uint64_t begin_ns, uint64_t until_ns, bool spread)
     drain_begin_ns_ = begin_ns;
     drain_until_ns_ = until_ns;
     drain_spread_ = spread;
-    const uint32_t end = memory_.end_of_records();
-    for (uint32_t fd = 1; fd < end; ++fd) {
-        if (const Connection c = at(static_cast<int>(fd)); c && !c.is_dialled()) arm(c);
-    }
+    armed_to_ = 0;
 }
 
-void Connections::end_all(CloseReason reason) {
-    const uint32_t last = memory_.end_of_records();
-    for (uint32_t fd = 1; fd < last; ++fd) {
-        if (const Connection c = at(static_cast<int>(fd)); c && !c.is_dialled()) end(c, reason);
+bool Connections::arm_some(uint64_t slice_end_ns) {
+    const uint32_t end = memory_.end_of_records();
+    while (armed_to_ < end) {
+        if (const Connection c = at(static_cast<int>(armed_to_)); c && !c.is_dialled()) arm(c);
+        if (++armed_to_ % kArmedALook == 0 && monotonic_ns() >= slice_end_ns) return false;
     }
+    armed_to_ = ~uint32_t{0};
+    return true;
+}
+
+bool Connections::end_some(CloseReason reason, int* next, uint64_t slice_end_ns) {
+    const auto last = static_cast<int>(memory_.end_of_records());
+    for (uint32_t ended = 0; *next < last; ++*next) {
+        const Connection c = at(*next);
+        if (!c || c.is_dialled()) continue;
+        if (ended == kEndsALook && monotonic_ns() >= slice_end_ns) return false;
+        ended = ended % kEndsALook + 1;
+        end(c, reason);
+    }
+    return true;
 }
 
 }  // namespace tcpd::worker

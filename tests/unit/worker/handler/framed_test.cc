@@ -177,6 +177,7 @@ BOOST_FIXTURE_TEST_CASE(a_drain_says_goodbye_over_its_first_half_and_ends_with_t
     std::vector<Ends> all;
     for (int i = 0; i < 20; ++i) all.push_back(client());
     worker->connections.begin_drain(now_ns, now_ns + to_ns(20s), true);
+    BOOST_REQUIRE(worker->connections.arm_some(~uint64_t{0}));
     size_t early = 0, told = 0;
     for (int half = 0; half < 2; ++half) {
         pass(5s);
@@ -210,6 +211,7 @@ BOOST_FIXTURE_TEST_CASE(goodbye_comes_between_two_frames_that_are_echoed, Framed
     };
     BOOST_TEST((echoes(one.substr(0, half)) == one.substr(0, half)));
     worker->connections.begin_drain(now_ns, now_ns + to_ns(20s), false);
+    BOOST_REQUIRE(worker->connections.arm_some(~uint64_t{0}));
     pass(20ms);
     BOOST_TEST(read_now(e.client.get()) == "");
     BOOST_TEST(shown(one.substr(0, half) + echoes(one.substr(half) + one)) == "7:80000 61446:46 7:80000 ");

@@ -1,6 +1,8 @@
 #include "worker/net/listener.h"
 
 #include <ev.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 
 #include "tests/unit/worker/slot_fixture.h"
@@ -31,7 +33,7 @@ struct ListenerFixture : SlotFixture {
         any.ss_family = static_cast<sa_family_t>(family);
         BOOST_REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&any),
                              family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)) == 0);
-        BOOST_REQUIRE(::listen(fd.get(), 64) == 0);
+        BOOST_REQUIRE(::listen(fd.get(), 200) == 0);
         return fd;
     }
     uint16_t port() const {
@@ -39,6 +41,29 @@ struct ListenerFixture : SlotFixture {
         socklen_t length = sizeof own;
         ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own), &length);
         return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&own), length).port();
+    }
+    // So many wait in the kernel, not accepted.
+    std::vector<UniqueFd> queue(uint32_t count) {
+        std::vector<UniqueFd> clients;
+        tcp_info info{};
+        socklen_t length = sizeof info;
+        ::getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, &info, &length);
+        const uint32_t want = info.tcpi_unacked + count;
+        for (uint32_t i = 0; i < count; ++i) {
+            clients.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            sockaddr_in address{};
+            address.sin_family = AF_INET;
+            address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            address.sin_port = htons(port());
+            BOOST_REQUIRE(
+                ::connect(clients.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        }
+        for (int tries = 0; info.tcpi_unacked != want && tries < 10'000; ++tries) {
+            ::poll(nullptr, 0, 2);  // for the last steps of the handshakes
+            ::getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, &info, &length);
+        }
+        BOOST_REQUIRE(info.tcpi_unacked == want);
+        return clients;
     }
     // From 127.0.0.`host`, and accepted or not.
     UniqueFd connect(unsigned host = 1) {
@@ -342,6 +367,35 @@ BOOST_AUTO_TEST_CASE(a_record_that_is_not_to_be_trusted_leaves_no_count) {
     succeed_and_listen();
     BOOST_TEST(open() == 1U);
     BOOST_TEST(held(1) == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(who_leaves_takes_whoever_waited_by_then_in_batches_and_nobody_else) {
+    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    const auto waiting = queue(100);
+    listener->begin_to_leave();
+    const auto late = queue(70);
+    BOOST_TEST(!listener->take_rest(null.get()));
+    BOOST_TEST(open() == 64u);
+    listener->on_acceptable();
+    listener->start();
+    listener->on_acceptable();
+    BOOST_TEST(open() == 64u);
+    BOOST_TEST(listener->take_rest(null.get()));
+    BOOST_TEST(open() == 100u);
+    BOOST_TEST(!listener->is_leaving());
+    BOOST_TEST(listener->take_rest(null.get()));
+    BOOST_TEST(open() == 100u);
+}
+
+BOOST_AUTO_TEST_CASE(all_that_is_open_ends_in_slices_that_follow_each_other) {
+    const auto clients = connect_many(20);
+    int next = 0;
+    for (const uint64_t left : {12, 4}) {
+        BOOST_TEST(!worker->connections.end_some(slot::CloseReason::stopped, &next, 0));
+        BOOST_TEST(open() == left);
+    }
+    BOOST_TEST(worker->connections.end_some(slot::CloseReason::stopped, &next, 0));
+    BOOST_TEST(open() == 0u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
