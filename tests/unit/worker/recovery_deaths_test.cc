@@ -104,7 +104,8 @@ struct Deaths : SlotFixture {
                 write_all(other.client.get(), "well");
                 bool is_over = false;
                 BOOST_TEST(read_all(other.client.get(), &is_over) == "well", what << first << second);
-                worker->connections.end_all(slot::CloseReason::stopped);
+                int next = 0;
+                BOOST_REQUIRE(worker->connections.end_some(slot::CloseReason::stopped, &next, ~uint64_t{0}));
                 if (!dies) break;
                 ++died;
             }
