@@ -225,7 +225,8 @@ Connections::Due Connections::next_due(Connection c) const {
             const Tick since = peer ? later(c->ended_tick, peer->ended_tick) : c->ended_tick;
             consider_end(since, rules.closing, CloseReason::closing_timeout);
         }
-        if (ended && !both && rules.closing != 0 && rules.handler->has_last_word(c)) {
+        if (ended && !both && !c.has(slot::kFailed) && rules.closing != 0 &&
+            rules.handler->has_last_word(c)) {
             consider(Due::What::last_word, left_of(c->ended_tick, rules.closing));
         }
         // What is on its way still is slow_reader's.
@@ -302,7 +303,7 @@ void Connections::on_end_due(Connection c, CloseReason why) {
         if (sees_output_taken(c, true) || peer_takes) return arm(c);
     }
     // Its server keeps its end open, and has had its time for the replies.
-    if (why == CloseReason::half_closed) {
+    if (why == CloseReason::half_closed && !c.has(slot::kFailed)) {
         const bool had_output = c.has_output();
         if (rules_of(c)->handler->say_last_word(c)) return;
         if (!had_output && c.has_output()) {
