@@ -5,17 +5,13 @@
 #include <sys/wait.h>
 
 #include <cerrno>
-#include <cstring>
 
-#include "daemon/base/log.h"
 #include "daemon/base/process.h"
 #include "daemon/slot/control_message.h"
 
 namespace tcpd::master {
 
 namespace {
-
-constexpr int kMostContinued = 64;
 
 const char* name_of(Part part) {
     switch (part) {
@@ -58,17 +54,10 @@ void Children::reap(pid_t pid) {
     wait_for(P_PID, pid, info, 0);
 }
 
-// Whoever stops them in a row is heard again with the next signal.
-void Children::continue_stopped() {
-    for (int i = 0; i < kMostContinued; ++i) {
-        siginfo_t info{};
-        if (::waitid(P_ALL, 0, &info, WSTOPPED | WNOHANG) != 0 || info.si_pid == 0) return;
-        const char* name = sigabbrev_np(info.si_status);
-        log::limited(log::Level::warn, "a child was stopped",
-                     "process {} was stopped by SIG{}; it is continued", info.si_pid,
-                     name != nullptr ? name : "?");
-        ::kill(info.si_pid, SIGCONT);
-    }
+std::optional<Children::Stop> Children::look_stopped() {
+    siginfo_t info{};
+    if (::waitid(P_ALL, 0, &info, WSTOPPED | WNOHANG) != 0 || info.si_pid == 0) return std::nullopt;
+    return Stop{info.si_pid, info.si_status};
 }
 
 bool Children::is_child(pid_t pid) {

@@ -45,9 +45,12 @@ public:
     // A dead child that is not reaped yet, so that its pid means it and nobody else.
     static std::optional<Death> look();
     static void reap(pid_t pid);
-    // A child that somebody stopped serves nobody, and would be lost with its slot in the end: it is continued, and a
-    // line says so. A debugger's stops are not seen.
-    static void continue_stopped();
+    // A child that was stopped since this was asked last; a debugger's stops are not seen.
+    struct Stop {
+        pid_t pid = 0;
+        int signal_number = 0;
+    };
+    static std::optional<Stop> look_stopped();
     static bool is_child(pid_t pid);
 
     // False: it is no child of ours, or it belongs to another slot.

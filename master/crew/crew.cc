@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "daemon/base/log.h"
@@ -59,12 +60,29 @@ void Crew::read_all_messages() {
 
 // All that the dead had to say is read before it is judged. Its pid is its own until it is reaped.
 void Crew::reap() {
-    Children::continue_stopped();
+    continue_stopped();
     while (const auto death = Children::look()) {
         read_all_messages();
         judge(*death);
         Children::reap(death->pid);
         children_.forget(death->pid);
+    }
+}
+
+// Who stands by would not be there when it is needed. A worker that nobody continues is the watchdog's. Those that are
+// stopped in a row are heard of again with the next signal.
+void Crew::continue_stopped() {
+    constexpr int kMostAtOnce = 64;
+    for (int i = 0; i < kMostAtOnce; ++i) {
+        const auto stop = Children::look_stopped();
+        if (!stop) return;
+        const Child* child = children_.find(stop->pid);
+        const bool serves = child != nullptr && child->part == Part::worker;
+        const char* name = sigabbrev_np(stop->signal_number);
+        log::limited(log::Level::warn, "a child was stopped", "process {} was stopped by SIG{}; {}",
+                     stop->pid, name != nullptr ? name : "?",
+                     serves ? "if nobody continues it, supervisor.watchdog replaces it" : "it is continued");
+        if (!serves) ::kill(stop->pid, SIGCONT);
     }
 }
 

@@ -66,6 +66,7 @@ public:
 
     // A child may have died: each is looked at, judged and reaped.
     void reap();
+    void continue_stopped();
     void settle();
     // When to call settle at the latest, monotonic.
     uint64_t next_wake() const {

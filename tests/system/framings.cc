@@ -43,7 +43,7 @@ struct Sample {
 const Sample kSamples[] = {
     {"line", "hello\r\n", "\n", "no end", ""},
     {"dns", raw("\0\2hi"), raw("\0\0"), raw("\0\5abc"), ""},
-    {"modbus", raw("\0\1\0\0\0\3abc"), raw("\0\2\0\0\0\0"), raw("\0\2\0\0"), raw("\0\2\0\0\0\xff")},
+    {"modbus", raw("\0\1\0\0\0\3abc"), raw("\0\2\0\0\0\2\1\3"), raw("\0\2\0\0"), raw("\0\2\0\0\0\xff")},
     {"kafka", raw("\0\0\0\4\0\3ab"), raw("\0\0\0\2\0\3"), raw("\0\0\0\4\0"), raw("\x7f\0\0\0\0")},
     {"mqtt", raw("\x30\3abc"), raw("\x31\0"), raw("\x30\x85"), raw("\x30\xff\xff\xff\xff\xff")},
     {"diameter", raw("\1\0\0\xa\0\0\1\0ab"), raw("\1\0\0\x8\0\0\0\7"), raw("\1\0\0\x8\0\0\0"),
