@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "daemon/base/log.h"
+#include "daemon/base/owned_folder.h"
 #include "daemon/base/process.h"
 #include "daemon/base/signals.h"
 #include "daemon/slot/control_message.h"
@@ -37,10 +38,8 @@ void reset_signals() {
 void seal_descriptors() { ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); }
 
 Result<UniqueFd> open_log(const std::string& output) {
-    const bool to_stderr = output == "stderr";
-    UniqueFd fd(to_stderr
-                    ? ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
-                    : ::open(output.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, kLogMode));
+    if (output != "stderr") return open_to_append(output, kLogMode);
+    UniqueFd fd(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
     if (!fd) return system_error(errno, "open the log", output);
     return fd;
 }

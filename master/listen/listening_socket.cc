@@ -16,6 +16,7 @@
 #include "daemon/base/net/backlog.h"
 #include "daemon/base/net/families.h"
 #include "daemon/base/net/keepalive.h"
+#include "daemon/base/owned_folder.h"
 #include "daemon/base/process.h"
 #include "master/listen/address_holder.h"
 
@@ -203,12 +204,18 @@ Error refuse(const Look& look, const conf::Listener& listener, const Address& ad
     return system_error(look.sys_errno, binding(listener), address.text());
 }
 
-// Before listen: until then nobody gets in.
-Result<void> set_rights(const conf::Listener& listener, const std::string& path) {
+// Through the file's descriptor: in its folder others may exchange it. Before listen: until then nobody gets in.
+Result<void> set_rights(const conf::Listener& listener, const UnixFile& file) {
     const conf::UnixSocket& wanted = listener.unix_socket;
-    const std::string doing = fmt::format("set the owner of listener \"{}\",", listener.name);
-    if (wanted.mode && ::chmod(path.c_str(), *wanted.mode) != 0) {
-        return system_error(errno, fmt::format("set the mode of listener \"{}\",", listener.name), path);
+    auto opened = open_socket_file(file.path, {file.device, file.inode});
+    if (!opened) {
+        Error error = std::move(opened.error());
+        error.hint = "nobody can connect by it; a reload without this address and one with it bind it anew";
+        return error;
+    }
+    const std::string by_number = fmt::format("/proc/self/fd/{}", opened->get());
+    if (wanted.mode && ::chmod(by_number.c_str(), *wanted.mode) != 0) {
+        return system_error(errno, fmt::format("set the mode of listener \"{}\",", listener.name), file.path);
     }
     uid_t owner = static_cast<uid_t>(-1);
     gid_t group = static_cast<gid_t>(-1);
@@ -222,8 +229,13 @@ Result<void> set_rights(const conf::Listener& listener, const std::string& path)
         if (!found) return std::move(found.error());
         group = *found;
     }
-    if (::chown(path.c_str(), owner, group) != 0) return system_error(errno, doing, path);
-    return {};
+    if (::fchownat(opened->get(), "", owner, group, AT_EMPTY_PATH) == 0) return {};
+    const std::string hint = errno == EPERM && ::geteuid() != 0
+                                 ? "only root may give it away; to a group that tcpd's user is a member of: "
+                                   "SupplementaryGroups= of the unit"
+                                 : "";
+    return system_error(errno, fmt::format("set the owner of listener \"{}\",", listener.name), file.path,
+                        hint);
 }
 
 // Beside the path itself, so that a rename can put it there.
@@ -242,9 +254,17 @@ Result<UnixListener> bind_unix(const conf::Listener& listener, const Address& at
     }
     struct stat status {};
     if (::lstat(at.path().c_str(), &status) != 0) return system_error(errno, binding(listener), at.text());
+    // It is ours, and has no other name: what somebody put there meanwhile is not.
+    if (!S_ISSOCK(status.st_mode) || status.st_uid != ::geteuid() || status.st_nlink != 1) {
+        return Error{.code = ErrorCode::in_use,
+                     .doing = binding(listener),
+                     .on = at.text(),
+                     .reason = "somebody exchanged the file of the socket while it was made",
+                     .hint = "its folder may be written by others: name one that belongs to root"};
+    }
     made.file.device = status.st_dev;
     made.file.inode = status.st_ino;
-    auto rights = set_rights(listener, at.path());
+    auto rights = set_rights(listener, made.file);
     if (rights && ::listen(made.socket.get(), static_cast<int>(listener.backlog)) != 0) {
         rights = system_error(errno, binding(listener), at.text());
     }
@@ -296,7 +316,7 @@ void say_cut_backlog(const conf::Listener& listener, int passed) {
 // A second listen() of a listening socket sets its backlog anew.
 Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file) {
     if (!file.path.empty()) {
-        if (auto done = set_rights(listener, file.path); !done) return done;
+        if (auto done = set_rights(listener, file); !done) return done;
     }
     if ((!is_tcp(fd) || set_keepalive(fd, listener.keepalive)) &&
         ::listen(fd, static_cast<int>(listener.backlog)) == 0) {

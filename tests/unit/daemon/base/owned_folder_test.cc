@@ -1,0 +1,85 @@
+// Files in folders that others may write.
+
+#include "daemon/base/owned_folder.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "daemon/base/net/address.h"
+
+using namespace tcpd;
+
+namespace {
+
+struct Folders {
+    Folders() {
+        char path[] = "/tmp/tcpd-owned-XXXXXX";
+        BOOST_REQUIRE(::mkdtemp(path) != nullptr);
+        top = path;
+        for (const char* name : {"/ours", "/theirs"}) std::filesystem::create_directory(top + name);
+        std::filesystem::permissions(top + "/theirs", std::filesystem::perms(0777));
+        std::ofstream(top + "/victim") << "root's\n";
+    }
+    ~Folders() { std::filesystem::remove_all(top); }
+    std::string why(const std::string& path) {
+        const auto opened = open_to_append(top + path, 0640);
+        return opened ? "" : opened.error().text();
+    }
+    std::string top;
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(owned_folder, Folders)
+
+BOOST_AUTO_TEST_CASE(a_file_is_made_and_opened_again) {
+    for (const char* path : {"/ours/log", "/theirs/log", "/ours/log", "/theirs/log"})
+        BOOST_TEST(why(path) == "");
+    const auto opened = open_to_append(top + "/ours/log", 0640);
+    BOOST_REQUIRE(opened);
+    BOOST_TEST(::write(opened->get(), "x", 1) == 1);
+}
+
+// In a folder of others a link may lead to any file, and so may a second name.
+BOOST_AUTO_TEST_CASE(no_link_is_followed_where_others_may_write) {
+    std::filesystem::create_symlink(top + "/victim", top + "/theirs/link");
+    BOOST_TEST(why("/theirs/link").find("it is a symbolic link in a folder that others may write") !=
+               std::string::npos);
+    std::filesystem::create_hard_link(top + "/victim", top + "/theirs/second");
+    BOOST_TEST(why("/theirs/second").find("it has another name as well") != std::string::npos);
+    std::filesystem::create_directory(top + "/theirs/real");
+    std::filesystem::create_directory_symlink(top + "/ours", top + "/theirs/folder");
+    BOOST_TEST(why("/theirs/real/log") == "");
+    BOOST_TEST(why("/theirs/folder/log").find("could not open the folder") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(no_other_kind_of_file_is_waited_for) {
+    BOOST_REQUIRE(::mkfifo((top + "/ours/fifo").c_str(), 0600) == 0);
+    BOOST_TEST(why("/ours/fifo").find("it is no regular file") != std::string::npos);
+    const UniqueFd reader(::open((top + "/ours/fifo").c_str(), O_RDONLY | O_NONBLOCK));
+    BOOST_TEST(why("/ours/fifo").find("it is no regular file") != std::string::npos);
+    BOOST_TEST(why("/ours").find("Is a directory") != std::string::npos);
+    BOOST_TEST(bool(open_to_append("/dev/null", 0640)));
+}
+
+BOOST_AUTO_TEST_CASE(a_socket_is_the_one_that_was_bound) {
+    const Address address = *Address::parse("unix:" + top + "/theirs/s", false);
+    const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    BOOST_REQUIRE(::bind(socket.get(), address.get(), address.length()) == 0);
+    struct stat status {};
+    BOOST_REQUIRE(::lstat(address.path().c_str(), &status) == 0);
+    const FileId id = id_of(status);
+    BOOST_TEST(bool(open_socket_file(address.path(), id)));
+    BOOST_TEST(!open_socket_file(address.path(), {id.device, id.inode + 1}));
+    std::filesystem::remove(address.path());
+    std::filesystem::create_symlink(top + "/victim", address.path());
+    BOOST_TEST(!open_socket_file(address.path(), id));
+    std::filesystem::remove(address.path());
+    BOOST_TEST(!open_socket_file(address.path(), id));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
