@@ -68,10 +68,10 @@ Error no_master(const std::string& pid_file, std::string why) {
             .reason = "no tcpd runs with pid file " + pid_file + ": " + std::move(why)};
 }
 
-// Whoever holds the lock on the pid file; 0: nobody.
+// The master that holds the lock on the pid file; 0: nobody. A lock of somebody who reads it is none of a master's.
 Result<pid_t> lock_holder(int pid_file_fd, const std::string& pid_file) {
     struct flock lock {};
-    lock.l_type = F_WRLCK;
+    lock.l_type = F_RDLCK;
     lock.l_whence = SEEK_SET;
     if (fcntl(pid_file_fd, F_GETLK, &lock) != 0) return system_error(errno, "ask who holds", pid_file);
     return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
@@ -150,10 +150,9 @@ Error no_answer(pid_t pid) {
 }
 
 Error refusal(std::string text) {
-    const size_t at = text.find('\0');
-    const bool is_bad_config = at != std::string::npos && text.substr(at) == control::kBadConfigMark;
-    if (at != std::string::npos) text.resize(at);
-    return {.code = is_bad_config ? ErrorCode::bad_config : ErrorCode::refused, .reason = text};
+    const bool is_bad_config = text.ends_with(control::kBadConfigMark);
+    text.resize(strlen(text.c_str()));  // without a mark, known or not
+    return {.code = is_bad_config ? ErrorCode::bad_config : ErrorCode::refused, .reason = std::move(text)};
 }
 
 // Prints what comes until the answer that ends the conversation.

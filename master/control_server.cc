@@ -149,7 +149,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::open(struct ev_loop* loop,
     if (::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
     if (bind_private(fd.get(), *address) != 0) return system_error(errno, doing, path);
     if (::lstat(path.c_str(), &status) != 0) return system_error(errno, doing, path);
-    UnixFile file{path, status.st_dev, status.st_ino};
+    UnixFile file{path, status.st_dev, status.st_ino, status.st_mode & 07777, status.st_gid};
     if (::listen(fd.get(), kBacklog) != 0) return system_error(errno, doing, path);
     return std::unique_ptr<ControlServer>(new ControlServer(loop, std::move(fd), std::move(file), requests));
 }

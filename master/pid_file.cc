@@ -34,6 +34,13 @@ Error held_by_another(const std::string& path, int fd) {
                  "stop it first, or give this one a pid_file of its own"};
 }
 
+// A master locks for writing; to read, whoever may read the file can lock it.
+bool is_held_by_readers_alone(int fd) {
+    flock lock = whole_file();
+    lock.l_type = F_RDLCK;
+    return ::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+}
+
 bool leads_to(const std::string& path, int fd) {
     struct stat there {
     }, ours{};
@@ -50,6 +57,11 @@ Result<PidFile> PidFile::lock(const std::string& path) {
         if (!file) return system_error(errno, "open the pid file", path);
         flock lock = whole_file();
         if (::fcntl(file.get(), F_SETLK, &lock) != 0) {
+            // No master has it then: it was left behind, and readers of it keep nobody from a new one.
+            if (is_held_by_readers_alone(file.get())) {
+                if (leads_to(path, file.get())) ::unlink(path.c_str());
+                continue;
+            }
             if (errno == EAGAIN || errno == EACCES) return held_by_another(path, file.get());
             return system_error(errno, "lock the pid file", path);
         }

@@ -205,8 +205,8 @@ Error refuse(const Look& look, const conf::Listener& listener, const Address& ad
 }
 
 // Through the file's descriptor: in its folder others may exchange it. Before listen: until then nobody gets in.
-Result<void> set_rights(const conf::Listener& listener, const UnixFile& file) {
-    const conf::UnixSocket& wanted = listener.unix_socket;
+Result<void> set_rights(const conf::Listener& listener, const UnixFile& file,
+                        const conf::UnixSocket& wanted) {
     auto opened = open_socket_file(file.path, {file.device, file.inode});
     if (!opened) {
         Error error = std::move(opened.error());
@@ -214,11 +214,11 @@ Result<void> set_rights(const conf::Listener& listener, const UnixFile& file) {
         return error;
     }
     const std::string by_number = fmt::format("/proc/self/fd/{}", opened->get());
-    if (wanted.mode && ::chmod(by_number.c_str(), *wanted.mode) != 0) {
+    if (::chmod(by_number.c_str(), wanted.mode.value_or(file.mode)) != 0) {
         return system_error(errno, fmt::format("set the mode of listener \"{}\",", listener.name), file.path);
     }
-    uid_t owner = static_cast<uid_t>(-1);
-    gid_t group = static_cast<gid_t>(-1);
+    uid_t owner = ::geteuid();
+    gid_t group = file.group;
     if (!wanted.owner.empty()) {
         auto user = find_user(wanted.owner);
         if (!user) return std::move(user.error());
@@ -229,7 +229,9 @@ Result<void> set_rights(const conf::Listener& listener, const UnixFile& file) {
         if (!found) return std::move(found.error());
         group = *found;
     }
-    if (::fchownat(opened->get(), "", owner, group, AT_EMPTY_PATH) == 0) return {};
+    struct stat now {};
+    const bool is_so = ::fstat(opened->get(), &now) == 0 && now.st_uid == owner && now.st_gid == group;
+    if (is_so || ::fchownat(opened->get(), "", owner, group, AT_EMPTY_PATH) == 0) return {};
     const std::string hint = errno == EPERM && ::geteuid() != 0
                                  ? "only root may give it away; to a group that tcpd's user is a member of: "
                                    "SupplementaryGroups= of the unit"
@@ -264,7 +266,9 @@ Result<UnixListener> bind_unix(const conf::Listener& listener, const Address& at
     }
     made.file.device = status.st_dev;
     made.file.inode = status.st_ino;
-    auto rights = set_rights(listener, made.file);
+    made.file.mode = status.st_mode & 07777;
+    made.file.group = status.st_gid;
+    auto rights = set_rights(listener, made.file, listener.unix_socket);
     if (rights && ::listen(made.socket.get(), static_cast<int>(listener.backlog)) != 0) {
         rights = system_error(errno, binding(listener), at.text());
     }
@@ -316,7 +320,7 @@ void say_cut_backlog(const conf::Listener& listener, int passed) {
 // A second listen() of a listening socket sets its backlog anew.
 Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file) {
     if (!file.path.empty()) {
-        if (auto done = set_rights(listener, file); !done) return done;
+        if (auto done = set_rights(listener, file, listener.unix_socket); !done) return done;
     }
     if ((!is_tcp(fd) || set_keepalive(fd, listener.keepalive)) &&
         ::listen(fd, static_cast<int>(listener.backlog)) == 0) {

@@ -24,10 +24,12 @@ Result<void> probe(const conf::Listener& listener, const Address& address, Patie
 // Bound with SO_REUSEPORT and listening. Port 0: `address` is told which one it became.
 Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address);
 
-// Whose socket a path leads to.
+// Whose socket a path leads to, and the mode and group that it was made with, which it has again where the
+// configuration says nothing else.
 struct UnixFile {
     std::string path;
     uint64_t device = 0, inode = 0;
+    uint32_t mode = 0, group = 0;
 };
 
 struct UnixListener {

@@ -12,7 +12,7 @@ namespace tcpd::master {
 
 template <typename A>
 void fields(A& a, UnixFile& v) {
-    a(v.path, v.device, v.inode);
+    a(v.path, v.device, v.inode, v.mode, v.group);
 }
 
 template <typename A>

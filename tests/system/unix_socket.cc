@@ -89,6 +89,27 @@ BOOST_AUTO_TEST_CASE(mode_is_set) {
     BOOST_CHECK_EQUAL(found.st_mode & 0777, 0600U);
 }
 
+// Taken out of the configuration, it is what it was made with, also over an upgrade.
+BOOST_AUTO_TEST_CASE(mode_is_what_the_configuration_in_force_says) {
+    const TempDir folder;
+    const std::string path = folder / "s";
+    const auto mode = [&] {
+        struct stat status {};
+        return ::stat(path.c_str(), &status) == 0 ? status.st_mode & 07777U : 0U;
+    };
+    TestDaemon daemon(config(path));
+    const unsigned made = mode();
+    const auto reload = [&](const std::string& more) {
+        std::ofstream(daemon.config_path()) << "pid_file: tcpd.pid\n" << config(path, more);
+        BOOST_TEST(daemon.verb("reload").exit == 0);
+    };
+    reload(", unix: {mode: \"0606\"}");
+    wait_for("the mode to be set", [&] { return mode() == 0606U; });
+    BOOST_TEST(daemon.verb("upgrade").exit == 0);
+    reload("");
+    wait_for("the mode to be as before", [&] { return mode() == made; });
+}
+
 BOOST_AUTO_TEST_CASE(both_slots_get_some) {
     TestDaemon daemon(config("$DIR/echo.sock"));
     daemon.wait_complete(2);

@@ -1,5 +1,6 @@
 #include "master/pid_file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ std::string text_of(const std::string& path) {
     return text.str();
 }
 
-PidFile lock(const std::string& path) {
+PidFile lock_file(const std::string& path) {
     auto locked = PidFile::lock(path);
     BOOST_REQUIRE_MESSAGE(locked, (locked ? "" : locked.error().text()));
     return std::move(*locked);
@@ -36,7 +37,7 @@ BOOST_AUTO_TEST_SUITE(pid_file)
 BOOST_AUTO_TEST_CASE(it_is_empty_until_it_is_published_and_gone_in_the_end) {
     const Folder folder;
     {
-        PidFile file = lock(folder / "pid");
+        PidFile file = lock_file(folder / "pid");
         BOOST_TEST(text_of(folder / "pid") == "");
         BOOST_REQUIRE(file.publish());
         BOOST_TEST(text_of(folder / "pid") == std::to_string(::getpid()) + "\n");
@@ -44,10 +45,26 @@ BOOST_AUTO_TEST_CASE(it_is_empty_until_it_is_published_and_gone_in_the_end) {
     BOOST_TEST(!std::filesystem::exists(folder / "pid"));
 }
 
+// Who may read the file that a dead master left can lock it, but keeps no new one from starting.
+BOOST_AUTO_TEST_CASE(a_reader_of_a_stale_file_is_no_second_instance) {
+    const Folder folder;
+    folder.write("pid", "1\n");
+    const UniqueFd read(::open((folder / "pid").c_str(), O_RDONLY | O_CLOEXEC));
+    struct flock lock {};
+    lock.l_type = F_RDLCK;
+    BOOST_REQUIRE(::fcntl(read.get(), F_SETLK, &lock) == 0);
+    BOOST_TEST(test::holds_in_child([&] { return bool(PidFile::lock(folder / "pid")); }));
+    PidFile file = [&] {
+        std::filesystem::remove(folder / "pid");
+        return lock_file(folder / "pid");
+    }();
+    BOOST_TEST(!test::holds_in_child([&] { return bool(PidFile::lock(folder / "pid")); }));
+}
+
 BOOST_AUTO_TEST_CASE(a_second_instance_is_refused_by_name) {
     const Folder folder;
     const pid_t holder = ::getpid();
-    PidFile file = lock(folder / "pid");
+    PidFile file = lock_file(folder / "pid");
     BOOST_REQUIRE(file.publish());
     const bool refused = test::holds_in_child([&] {
         auto second = PidFile::lock(folder / "pid");
@@ -61,14 +78,14 @@ BOOST_AUTO_TEST_CASE(a_second_instance_is_refused_by_name) {
 BOOST_AUTO_TEST_CASE(a_stale_file_is_taken_over_and_its_pid_not_shown) {
     const Folder folder;
     std::ofstream(folder / "pid") << "12345678\n";
-    PidFile file = lock(folder / "pid");
+    PidFile file = lock_file(folder / "pid");
     BOOST_TEST(text_of(folder / "pid") == "");
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_another_put_there_is_not_removed) {
     const Folder folder;
     {
-        PidFile file = lock(folder / "pid");
+        PidFile file = lock_file(folder / "pid");
         std::filesystem::remove(folder / "pid");
         std::ofstream(folder / "pid") << "1\n";
     }
