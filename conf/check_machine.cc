@@ -154,16 +154,14 @@ void warn_of_lacking_family(Draft& draft, int family) {
 
 // The master holds a socket for each address and worker.
 void warn_of_few_descriptors(Draft& draft) {
-    uint64_t sockets = 0;
-    for (const Bound& bound : draft.bound)
-        sockets += bound.address.is_unix() || bound.address.is_inherited() ? 1 : draft.config.worker_count();
     rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || sockets < limit.rlim_max) return;
-    draft.warnings.push_back(
-        fmt::format("{}: warning: listeners need {} sockets, one for each address and worker, and the limit "
-                    "of open files "
-                    "is {} here (ulimit -Hn, LimitNOFILE= of the unit)",
-                    draft.config.path, sockets, limit.rlim_max));
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || draft.config.master_descriptors() <= limit.rlim_max)
+        return;
+    draft.warnings.push_back(fmt::format(
+        "{}: warning: tcpd needs {} descriptors, {} of them for listeners, one for each address and "
+        "worker, and the limit of open files is {} here (ulimit -Hn, LimitNOFILE= of the unit)",
+        draft.config.path, draft.config.master_descriptors(), draft.config.listening_sockets(),
+        limit.rlim_max));
 }
 
 // listen(2) takes less without a word. Passed sockets may be of another network: they are asked themselves.

@@ -39,4 +39,18 @@ const Framing* find_framing(std::string_view name, std::span<const Framing> decl
 
 unsigned Config::worker_count() const { return workers.value_or(std::min(usable_cpus(), kMaxWorkers)); }
 
+uint64_t Config::listening_sockets() const {
+    uint64_t sockets = 0;
+    for (const Listener& listener : listeners) {
+        for (const Address& address : listener.listen)
+            sockets += address.is_unix() || address.is_inherited() ? 1 : worker_count();
+    }
+    return sockets;
+}
+
+uint64_t Config::master_descriptors() const {
+    constexpr uint64_t kOfItsOwn = 64, kOfWorker = 4;
+    return listening_sockets() + kOfItsOwn + kOfWorker * worker_count();
+}
+
 }  // namespace tcpd::conf

@@ -207,6 +207,10 @@ struct Config {
     std::vector<Upstream> upstreams;
 
     unsigned worker_count() const;  // resolves auto
+    // In the master: one for each address and worker; those that all workers share are one.
+    uint64_t listening_sockets() const;
+    // What the master needs in all: beside those, for each worker's memory and channels, and for a renewal.
+    uint64_t master_descriptors() const;
     bool operator==(const Config&) const = default;
 };
 

@@ -153,6 +153,7 @@ Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
 
 void MasterProcess::on_rolled_out(const std::string& reason) {
     if (reason.empty()) {
+        budget_ = make_budget(budget_.limit, listeners_->addresses().size());
         follow_log(crew_->config().log);
         reckon_memory();
     }

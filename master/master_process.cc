@@ -57,12 +57,14 @@ Result<void> MasterProcess::start(InheritedSockets inherited) {
     auto done = settle_in();
     if (done) done = check_user(options_.config.user);
     if (done) done = lock_pid_file();
+    if (done) done = check_own_descriptors(options_.config, budget_.limit);
     if (!done) return done;
     const unsigned workers = options_.config.worker_count();
     auto listeners = Listeners::open(options_.config, workers, std::move(inherited));
     if (!listeners) return std::move(listeners.error());
     listeners_.emplace(std::move(*listeners));
     budget_ = make_budget(budget_.limit, listeners_->addresses().size());
+    if (budget_.connections == 0) return no_descriptors(budget_, listeners_->addresses().size());
     done = open_control_socket();
     if (done) done = make_crew();
     if (done) report_start();
@@ -171,9 +173,6 @@ void MasterProcess::report_start() {
         "{} workers, each with a standby; {} descriptors each, {} of them set aside: "
         "room for about {} connections, half as many where they are proxied",
         options_.config.worker_count(), budget_.limit, budget_.set_aside, budget_.connections);
-    if (budget_.connections == 0) {
-        log::warn("the limit of open files is too low for any connection (ulimit -n)");
-    }
 }
 
 void MasterProcess::report_listening() {
@@ -229,6 +228,7 @@ void MasterProcess::before_sleep() {
     do {
         crew_->settle();
     } while (begin_change() || go_on_with_upgrade());
+    finish_reopening();
     if (crew_->is_resting() && crew_->is_empty()) finish_all(drain_requests_, "drained");
     if (control_) control_->forget_done();
     if (crew_->is_over()) return ev_break(loop_.get(), EVBREAK_ALL);
@@ -282,6 +282,16 @@ Result<void> MasterProcess::reopen_log() {
     return {};
 }
 
+// Once each slot has said whether it uses the log.
+void MasterProcess::finish_reopening() {
+    if (reopen_requests_.empty() || crew_->is_log_pending()) return;
+    const std::string& failure = crew_->log_failure();
+    for (const RequestId id : std::exchange(reopen_requests_, {})) {
+        failure.empty() ? control_->finish(id, "reopened")
+                        : control_->fail(id, {.code = ErrorCode::exhausted, .reason = failure});
+    }
+}
+
 void MasterProcess::on_usr1() {
     if (const auto done = reopen_log(); !done) log::error("{}", done.error().text());
 }
@@ -307,7 +317,7 @@ void MasterProcess::on_request(RequestId id, std::string_view verb) {
         changes_.ask(ChangeKind::upgrade, id);
     } else if (verb == control::kReopenVerb) {
         const auto done = reopen_log();
-        done ? control_->finish(id, "reopened") : control_->fail(id, done.error());
+        done ? reopen_requests_.push_back(id) : control_->fail(id, done.error());
     } else if (verb == control::kDrainVerb) {
         drain_requests_.push_back(id);
         control_->print(id, describe_drain() + "\n");

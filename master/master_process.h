@@ -77,6 +77,7 @@ private:
     void change_workers(int by);
 
     Result<void> reopen_log();
+    void finish_reopening();
     bool begin_change();
     Result<void> reload();
     Result<void> upgrade();
@@ -113,7 +114,7 @@ private:
     UniqueFd program_, counts_, addresses_;
     std::unique_ptr<ControlServer> control_;
     std::unique_ptr<Crew> crew_;
-    std::vector<RequestId> stop_requests_, drain_requests_;
+    std::vector<RequestId> stop_requests_, drain_requests_, reopen_requests_;
     ChangeQueue changes_;
     Upgrade upgrade_;
     UniqueFd next_program_;  // the upgrade's target

@@ -22,6 +22,7 @@ namespace tcpd::master {
 namespace {
 
 constexpr mode_t kLogMode = 0640;
+constexpr const char* kRaiseLimit = "raise the limit of open files: ulimit -n, LimitNOFILE= of the unit";
 
 }  // namespace
 
@@ -79,6 +80,32 @@ DescriptorBudget make_budget(uint64_t limit, uint64_t addresses) {
     budget.set_aside = std::min(limit, slot::kFirstListenFd + addresses + slot::kReservedDescriptors);
     budget.connections = limit - budget.set_aside;
     return budget;
+}
+
+Result<void> check_own_descriptors(const conf::Config& config, uint64_t limit) {
+    if (config.master_descriptors() <= limit) return {};
+    return Error{
+        ErrorCode::exhausted,
+        "listen",
+        "",
+        0,
+        fmt::format("the master may have {} descriptors, and needs {}, {} of them for listening sockets, one "
+                    "for each address and worker",
+                    limit, config.master_descriptors(), config.listening_sockets()),
+        kRaiseLimit};
+}
+
+Error no_descriptors(const DescriptorBudget& budget, uint64_t addresses) {
+    return Error{
+        ErrorCode::exhausted,
+        "serve connections",
+        "",
+        0,
+        fmt::format("each worker may have {} descriptors, and needs {} beside those of connections, for {} "
+                    "listening socket{} among others",
+                    budget.limit, slot::kFirstListenFd + addresses + slot::kReservedDescriptors, addresses,
+                    addresses == 1 ? "" : "s"),
+        kRaiseLimit};
 }
 
 }  // namespace tcpd::master

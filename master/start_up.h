@@ -41,5 +41,9 @@ struct DescriptorBudget {
 
 // `addresses`: listening sockets of a slot. Pure.
 DescriptorBudget make_budget(uint64_t limit, uint64_t addresses);
+// Whether the master itself has enough, for what the configuration makes it hold and for renewals.
+Result<void> check_own_descriptors(const conf::Config& config, uint64_t limit);
+// Of a budget that has no room for a connection.
+Error no_descriptors(const DescriptorBudget& budget, uint64_t addresses);
 
 }  // namespace tcpd::master

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,15 @@ int highest_open() {
     return highest;
 }
 
+// To its full size, while nobody shares it: a shared one grows only after a grace period of RCU, in which all
+// connections of the slot stand still. Where it can't be had now, it grows as it is needed.
+void grow_table() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    const int last = fcntl(0, F_DUPFD_CLOEXEC, static_cast<int>(limit.rlim_cur) - 1);
+    if (last >= 0) close(last);
+}
+
 }  // namespace
 
 Result<DescriptorTable> prepare_descriptor_table() {
@@ -41,6 +51,7 @@ Result<DescriptorTable> prepare_descriptor_table() {
         if (fd > highest) break;
     }
     close(table.first_connection_fd);
+    grow_table();
     return table;
 }
 

@@ -40,6 +40,7 @@ struct HandOverTimes {
     uint64_t parked_ns = 0;    // the worker before has served nobody since
     uint64_t received_ns = 0;  // the whole table is here
     uint64_t committed_ns = 0;
+    uint32_t descriptors_needed = 0;  // for the table and all else; told where that is too much
 };
 
 struct Image {

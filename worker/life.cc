@@ -143,8 +143,9 @@ void refuse_table(Image& image, slot::HandOverEnd reason) {
     const auto word = ServiceWord::unpack(image.memory.master_control().word.load());
     if (word.attempt == image.birth.image) try_replace(image, word, {word.in_service, 0});
     log::error("image {} does not take over: {}", image.birth.image, name_of(reason));
-    (void)slot::send_message(slot::kControlFd, {MessageType::refused_table, static_cast<uint32_t>(::getpid()),
-                                                static_cast<uint32_t>(reason)});
+    (void)slot::send_message(slot::kControlFd,
+                             {MessageType::refused_table, static_cast<uint32_t>(::getpid()),
+                              static_cast<uint32_t>(reason), image.hand_over.descriptors_needed});
     retire();
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <span>
 #include <utility>
 
@@ -41,7 +42,7 @@ Service::Service(Image& image)
     : image_(image),
       log_ring_(image.memory.log_ring()),
       connections_(image.memory, image.counts, image.addresses, slot::kSlotFd, image.poller_fd),
-      dialer_(connections_, image.birth.descriptor_limit),
+      dialer_(connections_, image.birth.connection_room),
       swept_to_(image.first_connection_fd),
       connections_ready_(image.loop, this),
       control_(image.loop, this),
@@ -118,7 +119,7 @@ void Service::make_listeners() {
     for (const slot::ListenSocket& socket : image_.birth.sockets) {
         own.push_back(socket.fd);
         const ListenerPlace place{socket.fd,         socket.is_unix != 0, socket.is_shared != 0,
-                                  image_.birth.slot, image_.birth.slots,  image_.birth.descriptor_limit};
+                                  image_.birth.slot, image_.birth.slots,  image_.birth.connection_room};
         listeners_.push_back(std::make_unique<Listener>(image_.loop, connections_, image_.counts,
                                                         *connections_.rules_of(socket.listener_id), place));
     }
@@ -329,6 +330,7 @@ void Service::on_control() {
 
 void Service::on_message(slot::Received& received) {
     connections_.set_now(monotonic_ns());
+    if (received.is_cut) return on_cut(received.message);
     switch (received.message.type) {
         case MessageType::drain: return begin_drain();
         case MessageType::stop: return begin_end(CloseReason::stopped);
@@ -346,6 +348,21 @@ void Service::on_message(slot::Received& received) {
         default:
             log::error("the master sent a message of type {}", static_cast<uint32_t>(received.message.type));
     }
+}
+
+// The master hears of it at once, as of any that could not be followed.
+void Service::on_cut(const slot::Message& message) {
+    log::error("{}", slot::cut_error().text());
+    slot::Message answer{MessageType::log_replaced, EMFILE};
+    if (message.type == MessageType::hand_over) {
+        uint64_t word = slot::ServiceWord{image_.birth.image, message.a}.pack();
+        if (!image_.memory.master_control().word.compare_exchange_strong(
+                word, slot::ServiceWord{image_.birth.image, 0}.pack()))
+            return;
+        answer = {MessageType::unparked, static_cast<uint32_t>(image_.holder.pid),
+                  static_cast<uint32_t>(slot::HandOverEnd::descriptors), message.a};
+    }
+    (void)slot::send_message(slot::kControlFd, answer);
 }
 
 // An order that a predecessor was to carry out, or that was withdrawn since, is stale.

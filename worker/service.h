@@ -65,6 +65,7 @@ private:
     void unpark(uint32_t attempt, slot::HandOverEnd end);
     void start_listeners();
     void close_left_sockets();
+    void on_cut(const slot::Message& message);
     void replace_log(const slot::Received& received);
     void sweep();
 

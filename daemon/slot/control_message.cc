@@ -1,5 +1,6 @@
 #include "daemon/slot/control_message.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 
@@ -17,9 +18,10 @@ struct WireMessage {
     uint32_t type, a, b, c;
 };
 struct WireBirth {
-    uint32_t type, image, slot, slots, descriptor_limit, log_level, cause, listener_count, socket_count;
+    uint32_t type, image, slot, slots, descriptor_limit, connection_room, log_level, cause, listener_count,
+        socket_count;
 };
-static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 36 && sizeof(ListenSocket) == 20 &&
+static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 40 && sizeof(ListenSocket) == 20 &&
               sizeof(BirthListener) == 32);
 
 constexpr size_t kMaxBirthListeners = 1024;  // 32 KiB
@@ -113,13 +115,13 @@ bool brings_descriptor(MessageType type) {
            type == MessageType::receive_table;
 }
 
-Result<Received> checked(const WireMessage& wire, UniqueFd descriptor) {
+Result<Received> checked(const WireMessage& wire, UniqueFd descriptor, bool is_cut) {
     if (!is_known(wire.type)) return malformed("it has the unknown type " + std::to_string(wire.type));
     const auto type = static_cast<MessageType>(wire.type);
-    if (bool{descriptor} != brings_descriptor(type))
+    if ((descriptor || is_cut) != brings_descriptor(type))
         return malformed("type " + std::to_string(wire.type) +
                          (descriptor ? " brought a descriptor" : " brought no descriptor"));
-    return Received{Message{type, wire.a, wire.b, wire.c}, std::move(descriptor)};
+    return Received{Message{type, wire.a, wire.b, wire.c}, std::move(descriptor), is_cut};
 }
 
 // MSG_TRUNC makes the kernel name the whole length, however little room there is.
@@ -169,10 +171,12 @@ Result<Received> receive_message(int control_fd) {
         if (got == 0) return end_of_file();
         if (got < 0 && is_passing(errno)) continue;
         if (got < 0) return receive_error(errno);
+        const bool is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
         UniqueFd descriptor = detach(header);
-        if (static_cast<size_t>(got) != sizeof wire || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
+        if (is_cut) descriptor.reset();
+        if (static_cast<size_t>(got) != sizeof wire || (header.msg_flags & MSG_TRUNC) != 0)
             return malformed("it has the wrong length");
-        return checked(wire, std::move(descriptor));
+        return checked(wire, std::move(descriptor), is_cut);
     }
 }
 
@@ -198,6 +202,16 @@ const char* take_items(std::vector<Item>& items, size_t count, const char* from)
 
 }  // namespace
 
+Error cut_error() {
+    Error error{.code = ErrorCode::exhausted, .doing = "take a descriptor that came with a message"};
+    const UniqueFd one(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+    error.sys_errno = one ? 0 : errno;
+    if (one) error.reason = "the kernel cut it off";
+    if (error.sys_errno == EMFILE)
+        error.hint = "this process has all that it may have: raise the limit of open files";
+    return error;
+}
+
 Result<void> send_birth(int control_fd, const Birth& birth) {
     if (birth.sockets.size() > kMaxBirthSockets)
         return too_many("listening sockets", birth.sockets.size(), kMaxBirthSockets);
@@ -208,6 +222,7 @@ Result<void> send_birth(int control_fd, const Birth& birth) {
                    birth.slot,
                    birth.slots,
                    birth.descriptor_limit,
+                   birth.connection_room,
                    birth.log_level,
                    birth.cause,
                    static_cast<uint32_t>(birth.listeners.size()),
@@ -232,7 +247,9 @@ Result<Birth> receive_birth(int control_fd) {
                              wire.socket_count * sizeof(ListenSocket))
         return malformed(fmt::format("it has the wrong length for {} listeners and {} sockets",
                                      wire.listener_count, wire.socket_count));
-    Birth birth{wire.image, wire.slot, wire.slots, wire.descriptor_limit, wire.log_level, wire.cause, {}, {}};
+    Birth birth{
+        wire.image, wire.slot, wire.slots, wire.descriptor_limit, wire.connection_room, wire.log_level,
+        wire.cause, {},        {}};
     const char* rest = take_items(birth.listeners, wire.listener_count, bytes->data() + sizeof wire);
     take_items(birth.sockets, wire.socket_count, rest);
     return birth;
@@ -247,6 +264,7 @@ std::string_view name_of(HandOverEnd end) {
         case HandOverEnd::unknown_listener: return "a connection belongs to a listener that is not there";
         case HandOverEnd::bad_table: return "what was sent does not fit slot memory";
         case HandOverEnd::no_standby: return "the new image could not clone its standby";
+        case HandOverEnd::too_few_descriptors: return "there are too few descriptors";
         case HandOverEnd::count: break;
     }
     return "no reason that is known";

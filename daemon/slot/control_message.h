@@ -39,18 +39,19 @@ enum class MessageType : uint32_t {
     log_replaced,   // a: 0 or errno
     drained,        // a: connections that were closed at the end
     unparked,       // a: worker pid, b: HandOverEnd, c: the attempt, which is over; this worker serves on
-    refused_table,  // a: image pid, b: HandOverEnd; the image exits
+    refused_table,  // a: image pid, b: HandOverEnd, c: a number that belongs to it; the image exits
 };
 
 // Why a hand-over ended without a commit, as far as one side knows.
 enum class HandOverEnd : uint32_t {
-    withdrawn,         // somebody else withdrew the attempt: the other message says why
-    late,              // its time limit passed
-    peer_gone,         // the other side went away in the middle
-    descriptors,       // a descriptor could not be sent, or did not land at its number
-    unknown_listener,  // a connection belongs to a listener that the new configuration does not have
-    bad_table,         // what was sent does not fit slot memory
-    no_standby,        // the new image could not clone its standby
+    withdrawn,            // somebody else withdrew the attempt: the other message says why
+    late,                 // its time limit passed
+    peer_gone,            // the other side went away in the middle
+    descriptors,          // a descriptor could not be sent, or did not land at its number
+    unknown_listener,     // a connection belongs to a listener that the new configuration does not have
+    bad_table,            // what was sent does not fit slot memory
+    no_standby,           // the new image could not clone its standby
+    too_few_descriptors,  // connections and listening sockets are more than the limit allows; c: what they need
     count
 };
 std::string_view name_of(HandOverEnd end);  // in words
@@ -107,7 +108,8 @@ struct Birth {
     uint32_t slot;
     uint32_t slots;  // columns of the shared counts in use
     uint32_t descriptor_limit;
-    uint32_t log_level;  // log::Level; the command line's goes before the bundle's
+    uint32_t connection_room;  // accepted and dialled ones; what is left of the limit is for all else
+    uint32_t log_level;        // log::Level; the command line's goes before the bundle's
     // Cause: the image receives the table of the one in service and adopts its connections for this cause.
     // Cause::count: it is the slot's first.
     uint32_t cause = static_cast<uint32_t>(Cause::count);
@@ -119,11 +121,14 @@ struct Birth {
 struct Received {
     Message message;
     UniqueFd descriptor;  // of replace_log, hand_over, receive_table
+    bool is_cut = false;  // it came without its descriptor, for which this process had no number
 };
 
 // MSG_DONTWAIT | MSG_NOSIGNAL; a full socket is an Error of its own (timed_out).
 Result<void> send_message(int control_fd, const Message& message, int descriptor = -1);
 Result<void> send_birth(int control_fd, const Birth& birth);
+// Why descriptors that came with a message were cut off (MSG_CTRUNC), asked at once.
+Error cut_error();
 // Nothing waiting: an Error timed_out; end of file: unavailable; anything malformed: bad_format.
 Result<Received> receive_message(int control_fd);
 Result<Birth> receive_birth(int control_fd);

@@ -18,7 +18,7 @@ namespace tcpd::slot {
 
 inline constexpr char kMagic[8] = {'T', 'C', 'P', 'D', 'S', 'L', 'O', 'T'};
 inline constexpr uint32_t kFormat = 3;
-inline constexpr uint32_t kBirthFormat = 3;  // of what an image is told at its start, and says
+inline constexpr uint32_t kBirthFormat = 4;  // of what an image is told at its start, and says
 inline constexpr uint32_t kMaxSlots = 256;
 inline constexpr uint32_t kMaxListeners = 256;  // stable ids, names in use at one time
 inline constexpr uint32_t kMaxNameBytes = 63;
@@ -27,7 +27,8 @@ inline constexpr uint32_t kLargeChunkBytes = 64 * 1024;
 inline constexpr uint32_t kRecentClones = 16;
 inline constexpr uint32_t kMaxRedo = 24;
 inline constexpr uint32_t kPageBytes = 4096;
-// Accept and dial stop so far below the descriptor limit, so that a daemon at its limit can still renew.
+// Beside listening sockets and connections, of each slot: so that one with all the connections that it may have can
+// still renew, replace its log and make its epoll set anew.
 inline constexpr uint32_t kReservedDescriptors = 64;
 // A worker, or a whole slot, that lived for less is taken for one that would die at once again.
 inline constexpr uint64_t kShortLifeNs = 200'000'000;

@@ -10,6 +10,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/text.h"
 #include "daemon/slot/address_counts.h"
+#include "master/start_up.h"
 
 namespace tcpd::master {
 
@@ -160,14 +161,7 @@ void Crew::on_message_in_service(uint32_t number, const slot::Message& message) 
             return log::error("{}", system_error(static_cast<int>(message.b), "clone a standby for slot",
                                                  std::to_string(number))
                                         .text());
-        case slot::MessageType::log_replaced:
-            if (message.a != 0) {
-                log::error("{}", system_error(static_cast<int>(message.a),
-                                              "use the log that was opened anew in slot",
-                                              std::to_string(number), "the slot goes on with the former one")
-                                     .text());
-            }
-            return held_[number]->on_log_replaced();
+        case slot::MessageType::log_replaced: return on_log_replaced(number, static_cast<int>(message.a));
         case slot::MessageType::drained:
             return log::info("slot {} is drained, {} connection{} closed at the end", number, message.a,
                              message.a == 1 ? " was" : "s were");
@@ -200,6 +194,15 @@ void Crew::on_seated(uint32_t number, const slot::Message& message) {
 void Crew::on_serving(uint32_t number, pid_t worker) {
     log::debug("worker {} (pid {}) serves", number, worker);
     supervisor_.on_serving(number, worker, monotonic_ns());
+}
+
+void Crew::on_log_replaced(uint32_t number, int sys_errno) {
+    held_[number]->on_log_replaced();
+    if (sys_errno == 0) return;
+    log_failure_ = system_error(sys_errno, "use the log that was opened anew in slot", std::to_string(number),
+                                "the slot goes on with the former one")
+                       .text();
+    log::error("{}", log_failure_);
 }
 
 // -- what follows
@@ -332,6 +335,8 @@ Result<pid_t> Crew::execute(HeldSlot& held, Channel& channel, const Generation& 
                             .slot = number,
                             .slots = outfit_.slots,
                             .descriptor_limit = outfit_.descriptor_limit,
+                            .connection_room = static_cast<uint32_t>(
+                                make_budget(outfit_.descriptor_limit, given.size()).connections),
                             .log_level = static_cast<uint32_t>(generation.log_level),
                             .cause = static_cast<uint32_t>(cause),
                             .listeners = std::move(listeners),
@@ -461,8 +466,14 @@ void Crew::stop() {
     outfit_.listeners->close_sockets();
 }
 
+bool Crew::is_log_pending() const {
+    return std::any_of(held_.begin(), held_.end(),
+                       [](const auto& held) { return held && held->is_log_pending(); });
+}
+
 void Crew::replace_log(int fd) {
     outfit_.log = fd;
+    log_failure_.clear();
     for (auto& held : held_) {
         if (held) held->replace_log(fd);
     }

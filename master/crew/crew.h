@@ -77,6 +77,10 @@ public:
     void drain();
     void stop();
     void replace_log(int fd);
+    // Some slot has not answered yet.
+    bool is_log_pending() const;
+    // Why slots go on with the former log, since the last `replace_log`; empty: none does.
+    const std::string& log_failure() const { return log_failure_; }
     bool is_over() const { return supervisor_.is_over() && children_.empty(); }
     bool is_draining() const { return supervisor_.is_draining(); }
     bool is_stopping() const { return supervisor_.is_stopping(); }
@@ -127,6 +131,7 @@ private:
     void on_message_in_service(uint32_t number, const slot::Message& message);
     void on_seated(uint32_t number, const slot::Message& message);
     void on_serving(uint32_t number, pid_t worker);
+    void on_log_replaced(uint32_t number, int sys_errno);
     bool claim(pid_t pid, uint32_t number, uint32_t image, Part part);
 
     void carry_out(const Action& action);
@@ -152,6 +157,8 @@ private:
 
     // renewal.cc
     void on_message_of_attempt(Channel& channel, const slot::Message& message);
+    std::string describe_refusal(slot::HandOverEnd end, uint32_t number) const;
+    Result<void> find_descriptors() const;
     void on_unparked(uint32_t number, const slot::Message& message);
     void note_death(HeldSlot& held, const Child& child, const Death& death, uint64_t now);
     void abandon_roll_out(const std::string& reason, uint64_t now);
@@ -181,6 +188,7 @@ private:
     CrewEvents& owner_;
     std::vector<std::string> names_;  // of listeners, by stable id, over all generations so far
     Generations generations_;
+    std::string log_failure_;
     int worker_oom_raise_ = 1;
     // In force; brought by the roll-out in course, 0 being none; that the roll-out leads to.
     uint32_t current_ = 0, next_ = 0, target_ = 0;

@@ -54,6 +54,7 @@ public:
     void retire_if_empty();
     void replace_log(int fd);
     void on_log_replaced() { log_pending_ = -1; }
+    bool is_log_pending() const { return log_pending_ >= 0; }
     void repeat_replace_log();      // a worker may have died between reading the message and obeying it
     void tell_death(pid_t holder);  // for the second way
 

@@ -8,6 +8,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/signals.h"
 #include "master/crew/crew.h"
+#include "master/start_up.h"
 
 namespace tcpd::master {
 
@@ -30,6 +31,17 @@ bool is_of_the_other_side(slot::HandOverEnd end) {
 
 }  // namespace
 
+std::string Crew::describe_refusal(slot::HandOverEnd end, uint32_t number) const {
+    std::string text = fmt::format("its new image refused: {}", name_of(end));
+    if (end == slot::HandOverEnd::too_few_descriptors)
+        text += fmt::format(
+            ": its connections and listening sockets need {}, and a worker may have {} (raise the "
+            "limit of open files and restart, listen at fewer addresses, or try again with fewer "
+            "clients)",
+            number, outfit_.descriptor_limit);
+    return text;
+}
+
 // -- what happened
 
 void Crew::on_message_of_attempt(Channel& channel, const slot::Message& message) {
@@ -38,7 +50,7 @@ void Crew::on_message_of_attempt(Channel& channel, const slot::Message& message)
         case slot::MessageType::started: return roll_out_.on_started(channel.slot(), now);
         case slot::MessageType::refused_table: {
             const auto end = static_cast<slot::HandOverEnd>(message.b);
-            return roll_out_.on_over(channel.slot(), fmt::format("its new image refused: {}", name_of(end)),
+            return roll_out_.on_over(channel.slot(), describe_refusal(end, message.c),
                                      is_of_the_other_side(end), now);
         }
         default:
@@ -248,7 +260,12 @@ Result<void> Crew::roll_out(Change change) {
                                .given_ids = static_cast<uint32_t>(names_.size()),
                                .has_connections = [this](uint32_t id) { return has_connections(id); }});
     if (!roster) return std::move(roster.error());
+    if (auto enough = check_own_descriptors(change.config, outfit_.descriptor_limit); !enough) return enough;
     if (auto ready = outfit_.listeners->prepare(change.config, *roster); !ready) return ready;
+    if (auto enough = find_descriptors(); !enough) {
+        outfit_.listeners->abandon(config());
+        return enough;
+    }
     next->config = std::move(change.config);
     next->program = std::move(change.program);
     next->bundle = std::move(change.bundle);
@@ -260,6 +277,16 @@ Result<void> Crew::roll_out(Change change) {
     cause_ = change.cause;
     roll_out_.begin(supervisor_.wanted_slots(), true, now);
     return {};
+}
+
+// A worker that could take no connection is no use, with whatever is prepared.
+Result<void> Crew::find_descriptors() const {
+    size_t sockets = 0;
+    for (const uint32_t number : supervisor_.wanted_slots())
+        sockets = std::max(sockets, outfit_.listeners->sockets_of(number, Side::prepared).size());
+    const DescriptorBudget budget = make_budget(outfit_.descriptor_limit, sockets);
+    if (budget.connections > 0) return {};
+    return no_descriptors(budget, sockets);
 }
 
 // In force, and where a stanza of what is in force stands; a slot may have been left behind with another.

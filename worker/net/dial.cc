@@ -29,7 +29,7 @@ void set_options(int fd, bool is_unix, const Keepalive& keepalive) {
 }  // namespace
 
 int Dialer::dial(Connection client, const Address& to, uint32_t server, const Keepalive& keepalive) {
-    if (connections_.open_count() + slot::kReservedDescriptors >= descriptor_limit_) return EMFILE;
+    if (connections_.open_count() >= connection_room_) return EMFILE;
     connections_.take_in_hand(client);
     connections_.journal().publish_dialing();
     const int fd = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

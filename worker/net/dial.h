@@ -13,8 +13,8 @@ namespace tcpd::worker {
 
 class Dialer {
 public:
-    Dialer(Connections& connections, uint32_t descriptor_limit)
-        : connections_(connections), descriptor_limit_(descriptor_limit) {}
+    Dialer(Connections& connections, uint32_t connection_room)
+        : connections_(connections), connection_room_(connection_room) {}
 
     // 0: the handler will hear on_dialled or on_dial_failed. Else an errno: nothing was begun, or it failed
     // at once and nothing is left of it.
@@ -27,7 +27,7 @@ private:
     slot::Record make_record(Connection client, const Address& to, uint32_t server) const;
 
     Connections& connections_;
-    uint32_t descriptor_limit_;
+    uint32_t connection_room_;
 };
 
 }  // namespace tcpd::worker

@@ -169,8 +169,7 @@ void Listener::leave_to_others(int null_fd) {
 }
 
 Listener::Step Listener::accept_one() {
-    if (connections_.open_count() + slot::kReservedDescriptors >= place_.descriptor_limit)
-        return on_accept_error(EMFILE);
+    if (connections_.open_count() >= place_.connection_room) return on_accept_error(EMFILE);
     connections_.journal().publish_accepting(rules_.id);
     sockaddr_storage peer;
     socklen_t length = sizeof peer;

@@ -22,7 +22,7 @@ struct ListenerPlace {
     bool is_unix;
     bool is_shared;
     uint32_t slot, slots;
-    uint32_t descriptor_limit;
+    uint32_t connection_room;  // of the slot, dialled ones included
 };
 
 class Listener {

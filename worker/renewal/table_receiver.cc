@@ -21,6 +21,7 @@ namespace {
 using slot::HandOverEnd;
 
 constexpr uint64_t kLimitNs = 3'000'000'000;
+constexpr size_t kSpare = 8;  // for what comes with a message, and a socket that makes way
 
 // How many came; -1: more than one lot, which nobody sends.
 ssize_t take_descriptors(msghdr& header, int32_t* landed, size_t room) {
@@ -38,7 +39,7 @@ ssize_t take_descriptors(msghdr& header, int32_t* landed, size_t room) {
 void leave_hand_over() { ::dup3(0, kHandOverFd, O_CLOEXEC); }
 
 std::optional<HandOverEnd> TableReceiver::receive() {
-    await_order();
+    if (const End end = await_order()) return end;
     const slot::ServiceWord word = slot::ServiceWord::unpack(image_.memory.master_control().word.load());
     if (word.attempt != image_.birth.image) return HandOverEnd::withdrawn;
     const HandOverWatch watch(image_.memory, word, kLimitNs);
@@ -48,7 +49,7 @@ std::optional<HandOverEnd> TableReceiver::receive() {
 }
 
 // Whatever else the master has to say is for the image in service, or said again once this one is.
-void TableReceiver::await_order() {
+TableReceiver::End TableReceiver::await_order() {
     for (;;) {
         pollfd control{slot::kControlFd, POLLIN, 0};
         ::poll(&control, 1, -1);
@@ -56,8 +57,12 @@ void TableReceiver::await_order() {
         if (!received && received.error().code == ErrorCode::unavailable) ::_exit(slot::kExitRetired);
         if (!received || received->message.type != slot::MessageType::receive_table) continue;
         if (received->message.a != image_.birth.image) continue;
+        if (received->is_cut) {
+            log::error("hand-over: {}", slot::cut_error().text());
+            return HandOverEnd::descriptors;
+        }
         ::dup3(received->descriptor.get(), kHandOverFd, O_CLOEXEC);
-        return;
+        return std::nullopt;
     }
 }
 
@@ -76,7 +81,10 @@ TableReceiver::End TableReceiver::receive_message(const HandOverWatch& watch, vo
         if (got > 0) {
             const bool cut = (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
             const ssize_t came = take_descriptors(header, landed, kMostAtOnce);
-            if ((header.msg_flags & MSG_CTRUNC) != 0) return HandOverEnd::descriptors;
+            if ((header.msg_flags & MSG_CTRUNC) != 0) {
+                log::error("hand-over: {}", slot::cut_error().text());
+                return HandOverEnd::descriptors;
+            }
             const bool whole =
                 !cut && got == static_cast<ssize_t>(length) && came == static_cast<ssize_t>(count);
             return whole ? End() : HandOverEnd::bad_table;
@@ -90,6 +98,7 @@ TableReceiver::End TableReceiver::receive_message(const HandOverWatch& watch, vo
 TableReceiver::End TableReceiver::receive_all(const HandOverWatch& watch) {
     if (const End end = receive_head(watch)) return end;
     if (const End end = check_listeners()) return end;
+    if (const End end = check_room()) return end;
     if (!clear_the_way() || !plug_holes()) return HandOverEnd::descriptors;
     for (size_t at = 0; at < numbers_.size(); at += kMostAtOnce) {
         const size_t count = std::min(kMostAtOnce, numbers_.size() - at);
@@ -132,6 +141,19 @@ TableReceiver::End TableReceiver::check_listeners() const {
         return HandOverEnd::unknown_listener;
     }
     return std::nullopt;
+}
+
+// Connections, listening sockets that make way for them, and what is below both. The worker before had fewer
+// listening sockets, perhaps, and connections for the rest.
+TableReceiver::End TableReceiver::check_room() {
+    const size_t needed = static_cast<size_t>(image_.first_connection_fd) + numbers_.size() + kSpare;
+    const size_t limit = std::min(image_.birth.descriptor_limit, image_.memory.record_count());
+    if (needed <= limit) return std::nullopt;
+    log::error(
+        "hand-over: {} connections and {} listening sockets need {} descriptors, and a slot's limit is {}",
+        numbers_.size(), image_.birth.sockets.size(), needed, limit);
+    image_.hand_over.descriptors_needed = static_cast<uint32_t>(needed);
+    return HandOverEnd::too_few_descriptors;
 }
 
 bool TableReceiver::is_expected(int32_t fd) const {

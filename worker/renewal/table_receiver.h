@@ -25,7 +25,7 @@ public:
 
 private:
     using End = std::optional<slot::HandOverEnd>;
-    void await_order();
+    End await_order();
     End receive_all(const HandOverWatch& watch);
     End receive_head(const HandOverWatch& watch);
     End receive_batch(const HandOverWatch& watch, size_t at, size_t count);
@@ -33,6 +33,7 @@ private:
     End receive_message(const HandOverWatch& watch, void* bytes, size_t length, int32_t* landed,
                         size_t count);
     End check_listeners() const;
+    End check_room();
     bool clear_the_way();
     bool move_away(int32_t& fd);
     bool plug_holes();

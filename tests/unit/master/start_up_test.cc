@@ -23,7 +23,13 @@ BOOST_AUTO_TEST_CASE(the_budget_is_the_limit_less_what_is_no_connection) {
 }
 
 BOOST_AUTO_TEST_CASE(a_limit_below_what_is_set_aside_leaves_nothing) {
-    BOOST_TEST(make_budget(50, 3).connections == 0U);
+    const DescriptorBudget budget = make_budget(50, 3);
+    BOOST_TEST(budget.connections == 0U);
+    BOOST_TEST(
+        no_descriptors(budget, 3).text() ==
+        "could not serve connections: each worker may have 50 descriptors, and needs 83 beside those of "
+        "connections, for 3 listening sockets among others (raise the limit of open files: ulimit -n, "
+        "LimitNOFILE= of the unit)");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_parent_left_ignored_or_blocked_is_undone) {

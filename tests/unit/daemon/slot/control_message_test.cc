@@ -1,11 +1,15 @@
 #include "daemon/slot/control_message.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <string>
+
+#include "tests/unit/in_child.h"
 
 using namespace tcpd;
 using namespace tcpd::slot;
@@ -121,12 +125,30 @@ BOOST_AUTO_TEST_CASE(a_descriptor_comes_with_those_messages_that_bring_one) {
     BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
 }
 
+// What was to come with it is not there, but the message is: whoever sent it waits for an answer.
+BOOST_AUTO_TEST_CASE(a_descriptor_that_has_no_number_is_said_to_be_cut_off) {
+    Pair pair;
+    const UniqueFd log(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::replace_log}, log.get()));
+    BOOST_TEST(test::holds_in_child([&pair] {
+        const rlimit none{static_cast<rlim_t>(pair.slot.get()) + 1, static_cast<rlim_t>(pair.slot.get()) + 1};
+        ::setrlimit(RLIMIT_NOFILE, &none);
+        while (::fcntl(0, F_DUPFD_CLOEXEC, 0) >= 0) {
+        }
+        const auto got = receive_message(pair.slot.get());
+        const std::string why = cut_error().text();
+        return got && got->is_cut && !got->descriptor && got->message.type == MessageType::replace_log &&
+               why.find("Too many open files (this process has all that it may have") != std::string::npos;
+    }));
+}
+
 BOOST_AUTO_TEST_CASE(a_birth_keeps_listeners_and_sockets_in_order) {
     Pair pair;
     Birth birth{.image = 7,
                 .slot = 2,
                 .slots = 4,
                 .descriptor_limit = 20'000,
+                .connection_room = 19'000,
                 .log_level = 3,
                 .cause = static_cast<uint32_t>(Cause::upgrade),
                 .listeners = {},
@@ -141,6 +163,7 @@ BOOST_AUTO_TEST_CASE(a_birth_keeps_listeners_and_sockets_in_order) {
     BOOST_TEST(got->slot == 2U);
     BOOST_TEST(got->slots == 4U);
     BOOST_TEST(got->descriptor_limit == 20'000U);
+    BOOST_TEST(got->connection_room == 19'000U);
     BOOST_TEST(got->log_level == 3U);
     BOOST_TEST(got->is_renewal());
     BOOST_REQUIRE(got->listeners.size() == 256U);
@@ -168,8 +191,8 @@ BOOST_AUTO_TEST_CASE(a_birth_may_have_no_socket) {
 
 BOOST_AUTO_TEST_CASE(a_false_birth_is_refused) {
     Pair pair;
-    const uint32_t missing_socket[9] = {1, 1, 1, 1, 1, 1, 1, 0, 1},
-                   huge[9] = {1, 1, 1, 1, 1, 1, 1, 0xFFFFFFFF, 0xFFFFFFFF};
+    const uint32_t missing_socket[10] = {1, 1, 1, 1, 1, 1, 1, 1, 0, 1},
+                   huge[10] = {1, 1, 1, 1, 1, 1, 1, 1, 0xFFFFFFFF, 0xFFFFFFFF};
     ::send(pair.master.get(), missing_socket, sizeof missing_socket, 0);
     ::send(pair.master.get(), huge, sizeof huge, 0);
     BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}));
