@@ -124,9 +124,10 @@ BOOST_AUTO_TEST_CASE(a_stopped_standby_is_continued_and_succeeds) {
     BOOST_TEST(client.echoes("before"));
     const Pids pids = daemon.pids(0);
     ::kill(pids.standby, SIGSTOP);
+    wait_for("the master to say so", [&] { return daemon.count_in_err("it is continued") > 0; });
+    ::kill(pids.standby, SIGSTOP);
     ::kill(pids.worker, SIGKILL);
     BOOST_TEST(client.echoes("after"));
-    wait_for("the master to say so", [&] { return daemon.count_in_err("it is continued") > 0; });
     daemon.check_nothing_lost();
 }
 
