@@ -240,11 +240,10 @@ Result<void> set_rights(const conf::Listener& listener, const UnixFile& file,
                         hint);
 }
 
-// Beside the path itself, so that a rename can put it there.
-Result<Address> temporary_beside(const Address& address) {
-    const std::string path = address.path();
-    const std::string folder = path.substr(0, path.rfind('/') + 1);
-    return Address::parse(fmt::format("unix:{}.tcpd.{}", folder, ::getpid()), false);
+// Beside the path itself, so that a rename can put it there; by the folder's number, since a path that just fits into
+// an address leaves no room for a longer name.
+Result<Address> temporary_in(int folder) {
+    return Address::parse(fmt::format("unix:/proc/self/fd/{}/.tcpd.{}", folder, ::getpid()), false);
 }
 
 Result<UnixListener> bind_unix(const conf::Listener& listener, const Address& at) {
@@ -283,7 +282,11 @@ Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& 
     const Look look = look_for_a_while(address);
     if (look.found == Found::nothing) return bind_unix(listener, address);
     if (look.found != Found::stale) return refuse(look, listener, address);
-    auto beside = temporary_beside(address);
+    const std::string path = address.path();
+    const UniqueFd folder(
+        ::open(path.substr(0, path.rfind('/') + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!folder) return system_error(errno, binding(listener), address.text());
+    auto beside = temporary_in(folder.get());
     if (!beside) return std::move(beside.error());
     ::unlink(beside->path().c_str());
     auto made = bind_unix(listener, *beside);

@@ -1,6 +1,7 @@
 // Unix sockets: a stale path is replaced, one that is in use is not, and connections spread over the slots.
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -87,6 +88,24 @@ BOOST_AUTO_TEST_CASE(mode_is_set) {
     struct stat found {};
     BOOST_REQUIRE(stat((daemon.directory() / "echo.sock").c_str(), &found) == 0);
     BOOST_CHECK_EQUAL(found.st_mode & 0777, 0600U);
+}
+
+// Whatever bind(2) takes once, it takes after a crash as well.
+BOOST_AUTO_TEST_CASE(a_stale_path_as_long_as_an_address_can_hold_is_replaced) {
+    const TempDir folder;
+    const std::string path = folder / std::string(107 - folder.path().size() - 1, 'x');
+    BOOST_REQUIRE(path.size() == 107U);
+    const UniqueFd stale(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const Address address = *Address::parse("unix:" + path, false);
+    BOOST_REQUIRE(::bind(stale.get(), address.get(), address.length()) == 0);
+    TestDaemon daemon(config(path, ", unix: {mode: \"0606\"}"));
+    BOOST_TEST(BlockingClient(address).echoes("hello"));
+    struct stat status {};
+    BOOST_REQUIRE(::stat(path.c_str(), &status) == 0);
+    BOOST_TEST((status.st_mode & 07777U) == 0606U);
+    daemon.kill_worker(0);
+    BOOST_TEST(daemon.verb("upgrade").exit == 0);
+    BOOST_TEST(BlockingClient(address).echoes("hello"));
 }
 
 // Taken out of the configuration, it is what it was made with, also over an upgrade.
