@@ -193,7 +193,7 @@ double Service::heartbeat_seconds() const {
 }
 
 void Service::on_heartbeat() {
-    connections_.set_now(monotonic_ns());
+    look_at_clock();
     beat();
     settle_steered();
 }
@@ -228,7 +228,7 @@ void Service::on_connections_ready() {
             next_event_ = 0;
             if (count == 0) break;
         }
-        connections_.set_now(monotonic_ns());
+        look_at_clock();
         beat();
         if (round == 0) until_ns = connections_.now_ns() + kTurnNs;
         if (!dispatch_events(until_ns)) break;
@@ -284,9 +284,16 @@ void Service::before_sleep() {
     if (connections_.has_deadlines() && !tick_.is_active()) tick_.start_every(kTickSeconds);
 }
 
+// Whatever is called first after a time in which this process did not run: what waits in the kernel is heard before
+// any limit on silence is looked at.
+void Service::look_at_clock() {
+    const uint64_t now = monotonic_ns();
+    if (now - connections_.now_ns() > kStoodStillNs) left_to_catch_up_ = connections_.open_count() + 1;
+    connections_.set_now(now);
+}
+
 void Service::on_tick() {
-    if (monotonic_ns() - connections_.now_ns() > kStoodStillNs)
-        left_to_catch_up_ = connections_.open_count() + 1;
+    look_at_clock();
     if (!go_on()) slice_.start();
     connections_.retry_starved();
     sweep();
@@ -329,7 +336,7 @@ void Service::on_control() {
 }
 
 void Service::on_message(slot::Received& received) {
-    connections_.set_now(monotonic_ns());
+    look_at_clock();
     if (received.is_cut) return on_cut(received.message);
     switch (received.message.type) {
         case MessageType::drain: return begin_drain();

@@ -72,6 +72,7 @@ private:
     // slices.cc
     void on_slice();
     bool go_on();
+    void look_at_clock();
     bool catch_up(uint64_t slice_end_ns);
     bool take_rests(uint64_t slice_end_ns);
     void begin_drain();
