@@ -99,9 +99,7 @@ bool Framed::is_sound(Connection c) {
         const uint64_t kept = chunks.link(session.chunk()).range;
         return (is_joining || c.has(slot::kThrottled)) && kept != 0 && kept <= chunks.bytes(session.chunk());
     }
-    const uint64_t skipped = skipped_bytes(session.chunk());
-    if (skipped > (word.state == SessionState::authenticating ? frame.header_bytes : 0u)) return false;
-    return !is_joining && frame.seen_bytes - skipped <= chunks.bytes(session.chunk());
+    return !is_joining && frame.seen_bytes <= chunks.bytes(session.chunk());
 }
 
 char* Framed::describe(Connection c, char* text) const {
@@ -254,8 +252,7 @@ Step Framed::go_on(Input& in) {
     const slot::SessionWord word = in.session.word();
     const slot::ChunkId chunk = in.session.chunk();
     const std::string_view head =
-        chunk != 0 ? std::string_view(connections_.chunks().data(chunk), before - skipped_bytes(chunk))
-                   : std::string_view();
+        chunk != 0 ? std::string_view(connections_.chunks().data(chunk), before) : std::string_view();
     const FrameStep next = in.framing.feed(frame, head, in.text);
     if (next == FrameStep::bad) {
         std::string first(head.substr(0, 16));
@@ -315,9 +312,6 @@ Step Framed::keep_on(Input& in, const FrameProgress& frame, uint32_t count) {
     uint64_t rate_ns = in.session.record().rate_ns;
     const FrameVerdict verdict = judge(in, frame.type, &rate_ns);
     const bool goes_on = verdict.what == What::pass || verdict.what == What::relay;
-    const bool is_early = in.session.word().state == SessionState::authenticating &&
-                          frame.type != static_cast<uint32_t>(ControlType::auth);
-    if (is_early) return refuse_unknown(in, {.consumed = count});
     if (verdict.what == What::control || (goes_on && !is_long)) return gather(in, frame, count);
     if (verdict.what == What::unauthorized) return answer(in, verdict, frame, {}, {.consumed = count});
     if (verdict.what == What::pass || verdict.what == What::drop) this->count(in, 1, rate_ns);
@@ -374,8 +368,7 @@ Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
     Step step{.consumed = count};
     const bool is_over = chunks.is_over_budget();
     const bool is_begun =
-        in.session.progress().is_header_known &&
-        frame.seen_bytes - skipped_bytes(in.session.chunk()) <= chunks.bytes(in.session.chunk());
+        in.session.progress().is_header_known && frame.seen_bytes <= chunks.bytes(in.session.chunk());
     const bool has_errors = is_tcpd_ && !in.from.is_dialled();
     if (is_over && !is_begun && has_errors && !in.session.is_active()) return shed(in, step);
     const bool is_refused = is_over && !is_begun && has_errors && frame.is_header_known;
@@ -402,31 +395,21 @@ uint32_t Framed::most_received(Connection c) const {
 }
 
 // Behind what is gathered already. A small chunk at first, whatever a length claims: who sends little costs
-// little. Who has not said yet who he is never gets a larger one: of AUTH the payload is kept, once the header is
-// known. The chunk that it is in now; 0: there is no memory.
+// little. The chunk that it is in now; 0: there is no memory.
 slot::ChunkId Framed::hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step) {
     slot::ChunkPool& chunks = connections_.chunks();
     const uint64_t before = frame.seen_bytes - count;
-    const slot::ChunkId former = in.session.chunk();
-    slot::ChunkId chunk = former;
-    const bool is_auth = frame.is_header_known && in.session.word().state == SessionState::authenticating;
-    uint64_t skipped = former == 0 ? 0 : skipped_bytes(former);
-    const bool is_first_of_payload = is_auth && skipped == 0;
-    if (former == 0 || is_first_of_payload || frame.seen_bytes - skipped > chunks.bytes(former)) {
+    slot::ChunkId chunk = in.session.chunk();
+    if (chunk == 0 || frame.seen_bytes > chunks.bytes(chunk)) {
+        const slot::ChunkId former = chunk;
         if (frame.seen_bytes > slot::kLargeChunkBytes) return 0;
-        if (is_auth) skipped = frame.header_bytes;
-        const uint64_t kept = frame.seen_bytes - std::min(skipped, frame.seen_bytes);
-        chunk = kept <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
+        chunk = frame.seen_bytes <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
         if (chunk == 0) return 0;
-        chunks.link(chunk).range = skipped;
-        if (before > skipped)
-            std::memcpy(chunks.data(chunk), chunks.data(former) + skipped, before - skipped);
+        if (former != 0) std::memcpy(chunks.data(chunk), chunks.data(former), before);
         add_to(*step).spent[1] = former;
         in.session.set_chunk(in.changes, chunk);
     }
-    const std::string_view fresh = in.text.substr(skipped > before ? skipped - before : 0);
-    std::memcpy(chunks.data(chunk) + (std::max(before, skipped) - skipped), fresh.data(),
-                frame.seen_bytes - std::max(before, skipped));
+    std::memcpy(chunks.data(chunk) + before, in.text.data(), count);
     return chunk;
 }
 
@@ -435,7 +418,6 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId c
                           Step step) {
     uint64_t rate_ns = in.session.record().rate_ns;
     const FrameVerdict verdict = judge(in, frame.type, &rate_ns);
-    const uint64_t skipped = skipped_bytes(chunk);
     in.session.set_progress(in.changes, {});
     in.session.set_chunk(in.changes, 0);
     if (verdict.what == What::pass || verdict.what == What::relay) {
@@ -455,10 +437,9 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId c
     }
     if (verdict.what == What::refuse) charge(in, rate_ns);
     // What is that long is no control frame, and refused without a look at it.
-    const uint64_t begin = frame.header_bytes - skipped;
+    const std::string_view held(connections_.chunks().data(chunk), frame.total_bytes - beyond);
     const std::string_view payload =
-        beyond == 0 ? std::string_view(connections_.chunks().data(chunk) + begin, frame.payload_bytes())
-                    : std::string_view();
+        beyond == 0 ? held.substr(frame.header_bytes, frame.payload_bytes()) : std::string_view();
     return answer(in, verdict, frame, payload, step);
 }
 

@@ -95,8 +95,6 @@ private:
     Step begin_passing(Input& in, const FrameProgress& frame, uint32_t count);
     Step begin_dropping(Input& in, const FrameProgress& frame, Step step);
     Step end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, uint32_t beyond, Step step);
-    // Of the frame in hand, the first ones, which the chunk that it is gathered in does not have.
-    uint64_t skipped_bytes(slot::ChunkId chunk) const { return connections_.chunks().link(chunk).range; }
     slot::ChunkId hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
     bool end_streamed(Input& in);
     FrameVerdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
