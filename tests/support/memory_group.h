@@ -1,7 +1,8 @@
 #pragma once
 
 // A memory control group of one test's own, of version 1 or 2. Owns the group: its destructor ends what is left in it
-// and removes it. Where none can be made, the test is skipped: *boost::unit_test::precondition(can_limit_memory).
+// and removes it. Where none can be made, and with a sanitizer, the test is skipped:
+// *boost::unit_test::precondition(can_limit_memory).
 // Source: the kernel's cgroup-v1/memory.rst, cgroup-v2.rst.
 
 #include <boost/test/unit_test.hpp>
