@@ -16,12 +16,19 @@ std::string seconds(uint64_t nanoseconds) {
     return fmt::format("{:.1f}s", static_cast<double>(nanoseconds) / 1e9);
 }
 
-// Rows of one kind, by the enum that names them; `always`: also those that are 0.
-template <typename Name, size_t Size>
-void write_rows(Text out, const std::string& prefix, const std::array<uint64_t, Size>& values, bool always) {
+// The promise as a number is said when it is 0, too.
+bool is_said_at_0(std::string_view metric, std::string_view value) {
+    return metric == "lost" || (metric == "adopted" && value == slot::name_of(slot::Cause::crash));
+}
+
+// A metric of many values, by the enum that names them.
+template <typename Values, size_t Size>
+void write_rows(Text out, const std::string& prefix, std::string_view metric,
+                const std::array<uint64_t, Size>& numbers) {
     for (size_t i = 0; i < Size; ++i) {
-        if (values[i] == 0 && !always) continue;
-        fmt::format_to(out, "{} {} {}\n", prefix, slot::name_of(static_cast<Name>(i)), values[i]);
+        const std::string_view value = slot::name_of(static_cast<Values>(i));
+        if (numbers[i] == 0 && !is_said_at_0(metric, value)) continue;
+        fmt::format_to(out, "{} {} {} {}\n", prefix, metric, value, numbers[i]);
     }
 }
 
@@ -32,15 +39,10 @@ void write_listener(Text out, const ListenerStatus& listener) {
         fmt::format_to(out, "{} address {}\n", name, address);
     }
     if (listener.is_draining) fmt::format_to(out, "{} draining\n", name);
-    fmt::format_to(out, "{} open {}\n{} accepted {}\n", name, totals.open, name, totals.accepted);
-    write_rows<slot::CloseReason>(out, name + " closed", totals.closed, false);
-    write_rows<slot::RefuseReason>(out, name + " refused", totals.refused, false);
-    const size_t crash = static_cast<size_t>(slot::Cause::crash);
-    if (totals.adopted[crash] == 0) fmt::format_to(out, "{} adopted crash 0\n", name);
-    write_rows<slot::Cause>(out, name + " adopted", totals.adopted, false);
-    write_rows<slot::Cause>(out, name + " lost", totals.lost, true);
-    fmt::format_to(out, "{} received_bytes {}\n{} sent_bytes {}\n", name, totals.received_bytes, name,
-                   totals.sent_bytes);
+#define TCPD_LISTENER_METRIC(metric, ...) fmt::format_to(out, "{} " #metric " {}\n", name, totals.metric);
+#define TCPD_LISTENER_METRICS(metric, values, ...) \
+    write_rows<slot::values>(out, name, #metric, totals.metric);
+#include "daemon/slot/metrics.def"
 }
 
 void write_slot(Text out, const SlotStatus& slot) {

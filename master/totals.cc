@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "daemon/slot/journal.h"
-
 namespace tcpd::master {
 
 namespace {
@@ -26,28 +24,19 @@ void add(std::array<uint64_t, Size>& to, const std::array<uint64_t, Size>& from)
 }  // namespace
 
 ListenerTotals& ListenerTotals::operator+=(const ListenerTotals& other) {
-    open += other.open;
-    accepted += other.accepted;
-    add(closed, other.closed);
-    add(refused, other.refused);
-    add(adopted, other.adopted);
-    add(lost, other.lost);
-    received_bytes += other.received_bytes;
-    sent_bytes += other.sent_bytes;
+#define TCPD_LISTENER_METRIC(name, ...) name += other.name;
+#define TCPD_LISTENER_METRICS(name, ...) add(name, other.name);
+#include "daemon/slot/metrics.def"
     return *this;
 }
 
 ListenerTotals read_totals(slot::SlotMemory& memory, uint32_t listener) {
     const slot::ListenerCounters& counters = memory.scoreboard().listeners[listener];
     ListenerTotals totals;
-    totals.open = std::min<uint64_t>(read(counters.open), memory.record_count());
-    totals.accepted = read(counters.accepted);
-    read_into(totals.closed, counters.closed);
-    read_into(totals.refused, counters.refused);
-    read_into(totals.adopted, counters.adopted);
-    read_into(totals.lost, counters.lost);
-    totals.received_bytes = read(counters.received_bytes);
-    totals.sent_bytes = read(counters.sent_bytes);
+#define TCPD_LISTENER_METRIC(name, ...) totals.name = read(counters.name);
+#define TCPD_LISTENER_METRICS(name, ...) read_into(totals.name, counters.name);
+#include "daemon/slot/metrics.def"
+    totals.open = std::min<uint64_t>(totals.open, memory.record_count());
     return totals;
 }
 
@@ -62,24 +51,17 @@ uint64_t open_connections(slot::SlotMemory& memory, uint32_t listeners) {
 std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory) {
     const slot::Scoreboard& board = memory.scoreboard();
     std::vector<std::pair<std::string, uint64_t>> counters;
-    for (size_t i = 0; i < static_cast<size_t>(slot::Phase::count); ++i) {
-        const uint64_t times = read(board.recovered[i]);
-        if (times != 0) {
-            counters.emplace_back(fmt::format("recovered {}", slot::name_of(static_cast<slot::Phase>(i))),
-                                  times);
+    const auto add_all = [&counters](std::string_view name, const uint64_t* words, auto count) {
+        for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+            const uint64_t value = read(words[i]);
+            if (value != 0)
+                counters.emplace_back(
+                    fmt::format("{} {}", name, slot::name_of(static_cast<decltype(count)>(i))), value);
         }
-    }
-    counters.insert(counters.end(), {{"orphans_adopted", read(board.orphans_adopted)},
-                                     {"orphans_closed", read(board.orphans_closed)},
-                                     {"descriptors_swept", read(board.descriptors_swept)},
-                                     {"poller_rebuilt", read(board.poller_rebuilt)},
-                                     {"stale_events", read(board.stale_events)},
-                                     {"accept_pauses", read(board.accept_pauses)},
-                                     {"buffer_pauses", read(board.buffer_pauses)},
-                                     {"dropped_log_lines", read(board.dropped_log_lines)},
-                                     {"upstream_dials", read(board.upstream_dials)},
-                                     {"upstream_refusals", read(board.upstream_refusals)},
-                                     {"upstream_local_faults", read(board.upstream_local_faults)}});
+    };
+#define TCPD_SLOT_METRIC(name, ...) counters.emplace_back(#name, read(board.name));
+#define TCPD_SLOT_METRICS(name, values, ...) add_all(#name, board.name, slot::values::count);
+#include "daemon/slot/metrics.def"
     return counters;
 }
 

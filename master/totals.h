@@ -10,16 +10,18 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/slot/journal.h"
 #include "daemon/slot/slot_memory.h"
 
 namespace tcpd::master {
 
+// ListenerCounters with a place for each known value only.
 struct ListenerTotals {
-    uint64_t open = 0, accepted = 0;
-    std::array<uint64_t, slot::kReasons> closed{};
-    std::array<uint64_t, slot::kRefusals> refused{};
-    std::array<uint64_t, slot::kCauses> adopted{}, lost{};
-    uint64_t received_bytes = 0, sent_bytes = 0;
+#define TCPD_LISTENER_METRIC(name, ...) uint64_t name = 0;
+#define TCPD_LISTENER_METRICS(name, values, places, ...)                 \
+    static_assert(static_cast<size_t>(slot::values::count) <= (places)); \
+    std::array<uint64_t, static_cast<size_t>(slot::values::count)> name{};
+#include "daemon/slot/metrics.def"
 
     ListenerTotals& operator+=(const ListenerTotals& other);
 };
@@ -29,8 +31,8 @@ ListenerTotals read_totals(slot::SlotMemory& memory, uint32_t listener);
 // Over the first `listeners` ids.
 uint64_t open_connections(slot::SlotMemory& memory, uint32_t listeners);
 
-// What a slot's scoreboard says of itself: successions by phase, orphans and the like; names as in the
-// status.
+// What a slot's scoreboard says of itself, in the order of metrics.def: names as in the status, of many values only
+// those that are not 0.
 std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory);
 
 // What slots counted whose memory is gone. Connections that were open then are lost.

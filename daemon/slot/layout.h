@@ -111,29 +111,22 @@ struct WorkerControl {
 };
 
 inline constexpr size_t kReasons = static_cast<size_t>(CloseReason::count);
-inline constexpr size_t kRefusals = static_cast<size_t>(RefuseReason::count);
-inline constexpr size_t kCauses = static_cast<size_t>(Cause::count);
 
-// Writer: the worker, through the redo log where exactness needs it. Readers: master, status. Counters never
-// go down.
+// Writer: the worker, through the redo log where exactness needs it. Readers: master, status. What each word counts
+// stands in metrics.def.
 struct ListenerCounters {
-    uint64_t open;  // the only gauge
-    uint64_t accepted;
-    uint64_t closed[40];                  // by CloseReason
-    uint64_t refused[12];                 // by RefuseReason
-    uint64_t adopted[8];                  // by Cause
-    uint64_t lost[8];                     // by Cause
-    uint64_t received_bytes, sent_bytes;  // of closed connections
+#define TCPD_LISTENER_METRIC(name, ...) uint64_t name;
+#define TCPD_LISTENER_METRICS(name, values, places, ...) uint64_t name[places];
+#include "daemon/slot/metrics.def"
     uint64_t spare[24];
 };
-static_assert(sizeof(ListenerCounters) == 768 && kReasons <= 40 && kRefusals <= 12 && kCauses <= 8);
+static_assert(sizeof(ListenerCounters) == 768);
 
 struct Scoreboard {
     ListenerCounters listeners[kMaxListeners];  // by stable id
-    uint64_t recovered[16];                     // successions, by the Phase that the journal was found in
-    uint64_t orphans_adopted, orphans_closed, descriptors_swept;
-    uint64_t poller_rebuilt, stale_events, accept_pauses, buffer_pauses, dropped_log_lines;
-    uint64_t upstream_dials, upstream_refusals, upstream_local_faults;
+#define TCPD_SLOT_METRIC(name, ...) uint64_t name;
+#define TCPD_SLOT_METRICS(name, values, places, ...) uint64_t name[places];
+#include "daemon/slot/metrics.def"
 };
 
 // What the worker has in hand. `word` is Phase << 56 | count; see journal.h for who stores what in which
