@@ -14,8 +14,10 @@
 
 #include "conf/check.h"
 #include "conf/check_loops.h"
+#include "daemon/base/control_request.h"
 #include "daemon/base/net/backlog.h"
 #include "daemon/base/net/families.h"
+#include "daemon/base/owned_folder.h"
 #include "daemon/base/process.h"
 #include "daemon/base/text.h"
 
@@ -85,9 +87,29 @@ Obstacle obstacle(const std::string& path) {
     return {S_ISDIR(about.st_mode) ? std::string() : fmt::format("{} is not a folder", tcpd::quoted(folder))};
 }
 
-void check_path(Draft& draft, const Place& place, const std::string& key_path, const std::string& path) {
+// What the start would refuse to open, empty or replace there. Whose it is depends on who will serve, which may be
+// another user than the one who looks.
+std::string fault_at(const std::string& path, FileUse use) {
+    const auto place = FilePlace::find(path, use == FileUse::log ? LastLink::followed : LastLink::kept);
+    if (!place) return place.error().sys_errno == 0 ? place.error().reason : "";
+    const auto there = place->status();
+    return there && *there ? place->fault_of(**there, use) : "";
+}
+
+void check_use(Draft& draft, const Place& place, const std::string& key_path, const std::string& path,
+               FileUse use) {
+    if (draft.purpose != Purpose::check) return;  // it is opened next, or open already
+    const std::string fault = fault_at(path, use);
+    if (!fault.empty())
+        draft.add_problem(place, key_path,
+                          fmt::format("{} can't be used: {} (move it away, or name another path)",
+                                      tcpd::quoted(path), fault));
+}
+
+void check_path(Draft& draft, const Place& place, const std::string& key_path, const std::string& path,
+                FileUse use) {
     const Obstacle found = obstacle(path);
-    if (found.text.empty()) return;
+    if (found.text.empty()) return check_use(draft, place, key_path, path, use);
     if (!found.is_missing || draft.purpose == Purpose::serve)
         return draft.add_problem(place, key_path, found.text);
     draft.warnings.push_back(fmt::format("{}:{}:{}: warning: {}: {}", place.file, place.mark.line,
@@ -102,6 +124,7 @@ void warn_of_loose_modes(Draft& draft) {
         const std::string& path = listener.auth.tokens_path;
         struct stat about {};
         if (path.empty() || !seen.insert(path).second || ::stat(path.c_str(), &about) != 0) continue;
+        if (!S_ISREG(about.st_mode)) continue;
         if ((about.st_mode & kLoose) != 0)
             draft.warnings.push_back(
                 fmt::format("{}: warning: its mode is {:04o}, and tokens are for tcpd alone "
@@ -187,9 +210,13 @@ void warn_of_cut_backlogs(Draft& draft) {
 void check_machine(Draft& draft) {
     const Config& config = draft.config;
     check_user(draft);
-    if (!config.pid_file.empty()) check_path(draft, draft.place_of("pid_file"), "pid_file", config.pid_file);
+    if (!config.pid_file.empty()) {
+        const Place place = draft.place_of("pid_file");
+        check_path(draft, place, "pid_file", config.pid_file, FileUse::pid_file);
+        check_use(draft, place, "pid_file", control::socket_path(config.pid_file), FileUse::socket);
+    }
     if (config.log.output != "stderr")
-        check_path(draft, draft.place_of("log.output"), "log.output", config.log.output);
+        check_path(draft, draft.place_of("log.output"), "log.output", config.log.output, FileUse::log);
     warn_of_loose_modes(draft);
     for (const int family : {AF_INET, AF_INET6}) warn_of_lacking_family(draft, family);
     warn_of_few_descriptors(draft);
@@ -197,7 +224,8 @@ void check_machine(Draft& draft) {
     if (draft.problem_count() == 0) check_loops(draft, is_of_this_machine);
     for (const Listener& listener : config.listeners) check_owners(draft, listener);
     for (const Bound& bound : draft.bound)
-        if (bound.address.is_unix()) check_path(draft, bound.place, bound.key_path, bound.address.path());
+        if (bound.address.is_unix())
+            check_path(draft, bound.place, bound.key_path, bound.address.path(), FileUse::socket);
 }
 
 }  // namespace tcpd::conf

@@ -1,11 +1,12 @@
 #include "conf/source.h"
 
-#include <fcntl.h>
 #include <glob.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+
+#include "daemon/base/owned_folder.h"
 
 namespace tcpd::conf {
 
@@ -32,14 +33,10 @@ Result<std::string> read_to_end(int fd, const std::string& path) {
     }
 }
 
-// O_NONBLOCK, so that a FIFO without a writer does not hold us up; it is refused next.
 Result<std::string> read_file(const std::string& path) {
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (!fd) return system_error(errno, "read", path);
-    struct stat about {};
-    if (::fstat(fd.get(), &about) != 0) return system_error(errno, "read", path);
-    if (!S_ISREG(about.st_mode)) return unfit(path, "it is not a regular file");
-    return read_to_end(fd.get(), path);
+    const auto fd = open_to_read(path);
+    if (!fd) return fd.error();
+    return read_to_end(fd->get(), path);
 }
 
 // For glob: a folder that is not there matches nothing, one that can't be read is an error.

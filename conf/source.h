@@ -19,7 +19,7 @@ namespace tcpd::conf {
 class Source {
 public:
     virtual ~Source() = default;
-    // The whole file; over 16 MiB or not a regular file: an Error.
+    // The whole file; over 16 MiB, or none that may be read by the rule of owned_folder.h: an Error.
     virtual Result<std::string> read(const std::string& absolute_path) = 0;
     // The sorted paths that match; none is no error.
     virtual Result<std::vector<std::string>> match(const std::string& absolute_pattern) = 0;

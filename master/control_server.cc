@@ -21,13 +21,12 @@ constexpr int kBacklog = 16;
 constexpr uint64_t kPatienceNs = 5'000'000'000;  // until it has asked, and until it has read
 
 // In one step with the right mode: nobody else can connect in between.
-int bind_private(int fd, const Address& address) {
+Result<NewSocketFile> bind_private(int fd, const FilePlace& place, std::optional<FileId> stale,
+                                   const std::string& doing) {
     const mode_t before = ::umask(0177);
-    const int result = ::bind(fd, address.get(), address.length());
-    const int sys_errno = errno;
+    auto made = NewSocketFile::bind(fd, place, stale, doing);
     ::umask(before);
-    errno = sys_errno;
-    return result;
+    return made;
 }
 
 }  // namespace
@@ -138,20 +137,41 @@ ControlServer::ControlServer(struct ev_loop* loop, UniqueFd fd, UnixFile file, R
 
 ControlServer::~ControlServer() { remove_file(file_); }
 
-Result<std::unique_ptr<ControlServer>> ControlServer::open(struct ev_loop* loop, const std::string& path,
-                                                           Requests& requests) {
+Result<ControlServer::Bound> ControlServer::bind(const std::string& path) {
     const std::string doing = "open the control socket";
-    auto address = Address::parse("unix:" + path, false);
-    if (!address) return std::move(address.error());
+    auto place = FilePlace::find(path);
+    if (!place) return std::move(place.error());
+    auto stale = find_socket(*place, ::geteuid(), doing);
+    if (!stale) return std::move(stale.error());
     UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return system_error(errno, doing, path);
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
-    if (bind_private(fd.get(), *address) != 0) return system_error(errno, doing, path);
-    if (::lstat(path.c_str(), &status) != 0) return system_error(errno, doing, path);
-    UnixFile file{path, status.st_dev, status.st_ino, status.st_mode & 07777, status.st_gid};
+    auto made = bind_private(fd.get(), *place, *stale, doing);
+    if (!made) return std::move(made.error());
     if (::listen(fd.get(), kBacklog) != 0) return system_error(errno, doing, path);
-    return std::unique_ptr<ControlServer>(new ControlServer(loop, std::move(fd), std::move(file), requests));
+    auto file = made->put_in_place();
+    if (!file) return std::move(file.error());
+    return Bound{std::move(fd), std::move(*file)};
+}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::open(struct ev_loop* loop, const std::string& path,
+                                                           Requests& requests) {
+    auto bound = bind(path);
+    if (!bound) return std::move(bound.error());
+    return std::unique_ptr<ControlServer>(
+        new ControlServer(loop, std::move(bound->fd), std::move(bound->file), requests));
+}
+
+// Who connected to the old socket and was not accepted yet is taken first.
+Result<bool> ControlServer::restore() {
+    if (is_in_place(file_)) return false;
+    auto bound = bind(file_.path);
+    if (!bound) return std::move(bound.error());
+    for (int i = 0; i <= kBacklog && acceptable_.is_active(); ++i) on_acceptable();
+    acceptable_.stop();
+    fd_ = std::move(bound->fd);
+    file_ = std::move(bound->file);
+    acceptable_.start(fd_.get());
+    return true;
 }
 
 void ControlServer::save(MasterState& state) const {

@@ -19,7 +19,7 @@
 #include "daemon/base/unique_fd.h"
 #include "daemon/base/watcher.h"
 #include "master/control_peer.h"
-#include "master/listen/listening_socket.h"
+#include "master/listen/socket_file.h"
 
 namespace tcpd::master {
 
@@ -79,6 +79,9 @@ public:
     static Result<std::unique_ptr<ControlServer>> open(struct ev_loop* loop, const std::string& path,
                                                        Requests& requests);
     ~ControlServer();
+    // True: the path led to its socket no longer; it was bound anew. An Error leaves it as it is. The caller holds the
+    // pid file's lock.
+    Result<bool> restore();
     // Over an exec of this process: clients keep their ids, whether they have asked or not.
     void save(MasterState& state) const;
     static std::unique_ptr<ControlServer> take_over(struct ev_loop* loop, const MasterState& state,
@@ -101,6 +104,11 @@ public:
     uint64_t refused() const { return refused_; }
 
 private:
+    struct Bound {
+        UniqueFd fd;
+        UnixFile file;
+    };
+    static Result<Bound> bind(const std::string& path);
     ControlServer(struct ev_loop* loop, UniqueFd fd, UnixFile file, Requests& requests);
     void on_acceptable();
     void take(UniqueFd fd);

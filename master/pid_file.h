@@ -15,7 +15,7 @@ namespace tcpd::master {
 
 class PidFile {
 public:
-    // in_use names the pid that holds it.
+    // in_use names the pid that holds it, or what lies there instead of a pid file.
     static Result<PidFile> lock(const std::string& path);
     PidFile(PidFile&&) noexcept = default;
     PidFile& operator=(PidFile&&) = delete;
@@ -23,6 +23,9 @@ public:
 
     // "PID\n", in one write over nothing.
     Result<void> publish();
+    // True: the path led to it no longer; it was made, locked and published anew. An Error leaves it as it is.
+    Result<bool> restore();
+    const std::string& path() const { return path_; }
     // Over an exec of this process, which keeps the lock.
     int fd() const { return file_.get(); }
     static PidFile take_over(std::string path, UniqueFd file) { return {std::move(path), std::move(file)}; }

@@ -27,7 +27,7 @@ Result<void> open_tcp(const conf::Listener& listener, uint32_t slot, ListeningAd
 }
 
 Result<void> open_address(const conf::Listener& listener, const std::vector<uint32_t>& slots,
-                          ListeningAddress& opened) {
+                          ListeningAddress& opened, Patience patience) {
     if (!opened.is_shared()) {
         for (const uint32_t slot : slots) {
             if (auto done = open_tcp(listener, slot, opened); !done) return done;
@@ -41,7 +41,7 @@ Result<void> open_address(const conf::Listener& listener, const std::vector<uint
         opened.sockets.push_back(std::move(*copy));
         return {};
     }
-    auto made = listen_unix(listener, opened.address);
+    auto made = listen_unix(listener, opened.address, patience);
     if (!made) return std::move(made.error());
     opened.sockets.push_back(std::move(made->socket));
     opened.file = std::move(made->file);
@@ -155,7 +155,7 @@ Result<void> Listeners::open_first(const conf::Config& config, uint32_t listener
         if (!opened.is_inherited() && opened.address.port() != 0) {
             if (auto free = probe(stanza, opened.address, Patience::two_seconds); !free) return free;
         }
-        if (auto done = open_address(stanza, slots_, opened); !done) return done;
+        if (auto done = open_address(stanza, slots_, opened, Patience::two_seconds); !done) return done;
         addresses_.push_back(std::move(opened));
     }
     return {};
@@ -204,7 +204,7 @@ Result<void> Listeners::open_new(const conf::Listener& listener, ListeningAddres
     if (!fresh.is_inherited() && port != 0 && !holds_port(port)) {
         if (auto free = probe(listener, fresh.address, Patience::none); !free) return free;
     }
-    if (auto done = open_address(listener, slots_, fresh); !done) return done;
+    if (auto done = open_address(listener, slots_, fresh, Patience::none); !done) return done;
     addresses_.push_back(std::move(fresh));
     return {};
 }
@@ -443,7 +443,7 @@ Result<void> Listeners::open_again(const conf::Config& config) {
     slots_.clear();
     for (ListeningAddress& opened : addresses_) {
         const conf::Listener& listener = config.listeners[opened.listener];
-        auto done = opened.is_shared() ? open_address(listener, {}, opened)
+        auto done = opened.is_shared() ? open_address(listener, {}, opened, Patience::two_seconds)
                                        : probe(listener, opened.address, Patience::none);
         if (done || is_lacking(config, opened)) continue;
         close_sockets();

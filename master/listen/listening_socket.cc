@@ -16,7 +16,6 @@
 #include "daemon/base/net/backlog.h"
 #include "daemon/base/net/families.h"
 #include "daemon/base/net/keepalive.h"
-#include "daemon/base/owned_folder.h"
 #include "daemon/base/process.h"
 #include "master/listen/address_holder.h"
 
@@ -115,10 +114,14 @@ int try_bind(const conf::Listener& listener, const Address& address) {
     return ::bind(fd->get(), address.get(), address.length()) == 0 ? 0 : errno;
 }
 
+uint64_t limit_of(Patience patience) {
+    return monotonic_ns() + (patience == Patience::none ? 0 : kProbeLimitNs);
+}
+
 }  // namespace
 
 Result<void> probe(const conf::Listener& listener, const Address& address, Patience patience) {
-    const uint64_t until = monotonic_ns() + (patience == Patience::none ? 0 : kProbeLimitNs);
+    const uint64_t until = limit_of(patience);
     int sys_errno = 0;
     while ((sys_errno = try_bind(listener, address)) == EADDRINUSE && monotonic_ns() < until) {
         ::nanosleep(&kProbeAgain, nullptr);
@@ -146,10 +149,11 @@ Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address) {
 
 namespace {
 
-enum class Found { nothing, stale, live, no_socket, failed };
+enum class Found { nothing, stale, live, failed };
 
 struct Look {
-    Found found;
+    Found found = Found::nothing;
+    std::optional<FileId> file;  // where it is stale
     std::optional<Holder> holder;
     int sys_errno = 0;
 };
@@ -163,75 +167,61 @@ std::optional<Holder> listener_behind(int connected) {
     return Holder{peer.pid, name};
 }
 
-Look look_at(const Address& address) {
-    struct stat status {};
-    if (::lstat(address.path().c_str(), &status) != 0) {
-        return {errno == ENOENT ? Found::nothing : Found::failed, std::nullopt, errno};
-    }
-    if (!S_ISSOCK(status.st_mode)) return {Found::no_socket, std::nullopt};
+Look look_behind(const FileId& file, const Address& address) {
     const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!fd) return {Found::failed, std::nullopt, errno};
-    if (::connect(fd.get(), address.get(), address.length()) == 0) {
-        return {Found::live, listener_behind(fd.get())};
-    }
+    if (!fd) return {.found = Found::failed, .sys_errno = errno};
+    if (::connect(fd.get(), address.get(), address.length()) == 0)
+        return {.found = Found::live, .holder = listener_behind(fd.get())};
     switch (errno) {
-        case ECONNREFUSED: return {Found::stale, std::nullopt};
-        case ENOENT: return {Found::nothing, std::nullopt};
+        case ECONNREFUSED: return {.found = Found::stale, .file = file};
+        case ENOENT: return {};
         case EAGAIN:
-        case EPROTOTYPE: return {Found::live, std::nullopt};
-        default: return {Found::failed, std::nullopt, errno};
+        case EPROTOTYPE: return {.found = Found::live};
+        default: return {.found = Found::failed, .sys_errno = errno};
     }
 }
 
-Look look_for_a_while(const Address& address) {
-    const uint64_t begin = monotonic_ns();
-    Look look = look_at(address);
-    while (look.found == Found::live && monotonic_ns() - begin < kProbeLimitNs) {
+// The user that the configuration gives a listener's socket to.
+Result<uid_t> owner_of(const conf::UnixSocket& wanted) {
+    if (wanted.owner.empty()) return ::geteuid();
+    auto user = find_user(wanted.owner);
+    if (!user) return std::move(user.error());
+    return user->uid;
+}
+
+// Whose predecessor may be about to let go.
+Result<Look> look_for_a_while(const conf::Listener& listener, const Address& address, const FilePlace& place,
+                              Patience patience) {
+    auto owner = owner_of(listener.unix_socket);
+    if (!owner) return std::move(owner.error());
+    const uint64_t until = limit_of(patience);
+    for (;;) {
+        auto file = find_socket(place, *owner, binding(listener));
+        if (!file) return std::move(file.error());
+        const Look look = *file ? look_behind(**file, address) : Look{};
+        if (look.found != Found::live || monotonic_ns() >= until) return look;
         ::nanosleep(&kProbeAgain, nullptr);
-        look = look_at(address);
     }
-    return look;
-}
-
-Error refuse(const Look& look, const conf::Listener& listener, const Address& address) {
-    if (look.found == Found::live) {
-        return system_error(EADDRINUSE, binding(listener), address.text(), held_hint(look.holder, listener));
-    }
-    if (look.found == Found::no_socket) {
-        return Error{ErrorCode::in_use, binding(listener), address.text(), 0,
-                     "the path leads to a file that is no socket"};
-    }
-    return system_error(look.sys_errno, binding(listener), address.text());
 }
 
 // Through the file's descriptor: in its folder others may exchange it. Before listen: until then nobody gets in.
-Result<void> set_rights(const conf::Listener& listener, const UnixFile& file,
-                        const conf::UnixSocket& wanted) {
-    auto opened = open_socket_file(file.path, {file.device, file.inode});
-    if (!opened) {
-        Error error = std::move(opened.error());
-        error.hint = "nobody can connect by it; a reload without this address and one with it bind it anew";
-        return error;
-    }
-    const std::string by_number = fmt::format("/proc/self/fd/{}", opened->get());
+Result<void> set_rights(const conf::Listener& listener, int opened, const UnixFile& file) {
+    const conf::UnixSocket& wanted = listener.unix_socket;
+    const std::string by_number = fmt::format("/proc/self/fd/{}", opened);
     if (::chmod(by_number.c_str(), wanted.mode.value_or(file.mode)) != 0) {
         return system_error(errno, fmt::format("set the mode of listener \"{}\",", listener.name), file.path);
     }
-    uid_t owner = ::geteuid();
+    auto owner = owner_of(wanted);
+    if (!owner) return std::move(owner.error());
     gid_t group = file.group;
-    if (!wanted.owner.empty()) {
-        auto user = find_user(wanted.owner);
-        if (!user) return std::move(user.error());
-        owner = user->uid;
-    }
     if (!wanted.group.empty()) {
         auto found = find_group(wanted.group);
         if (!found) return std::move(found.error());
         group = *found;
     }
     struct stat now {};
-    const bool is_so = ::fstat(opened->get(), &now) == 0 && now.st_uid == owner && now.st_gid == group;
-    if (is_so || ::fchownat(opened->get(), "", owner, group, AT_EMPTY_PATH) == 0) return {};
+    const bool is_so = ::fstat(opened, &now) == 0 && now.st_uid == *owner && now.st_gid == group;
+    if (is_so || ::fchownat(opened, "", *owner, group, AT_EMPTY_PATH) == 0) return {};
     const std::string hint = errno == EPERM && ::geteuid() != 0
                                  ? "only root may give it away; to a group that tcpd's user is a member of: "
                                    "SupplementaryGroups= of the unit"
@@ -240,64 +230,52 @@ Result<void> set_rights(const conf::Listener& listener, const UnixFile& file,
                         hint);
 }
 
-// Beside the path itself, so that a rename can put it there; by the folder's number, since a path that just fits into
-// an address leaves no room for a longer name.
-Result<Address> temporary_in(int folder) {
-    return Address::parse(fmt::format("unix:/proc/self/fd/{}/.tcpd.{}", folder, ::getpid()), false);
+Result<void> set_rights_in_place(const conf::Listener& listener, const UnixFile& file) {
+    auto place = FilePlace::find(file.path);
+    if (!place) return std::move(place.error());
+    auto opened = open_socket_file(*place, file.id());
+    if (!opened) {
+        opened.error().hint = "nobody can connect by it; a reload binds it anew once it can be";
+        return std::move(opened.error());
+    }
+    return set_rights(listener, opened->get(), file);
 }
 
-Result<UnixListener> bind_unix(const conf::Listener& listener, const Address& at) {
+Result<UnixListener> bind_unix(const conf::Listener& listener, const FilePlace& place,
+                               std::optional<FileId> stale) {
     UnixListener made;
-    made.file.path = at.path();
     made.socket.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!made.socket || ::bind(made.socket.get(), at.get(), at.length()) != 0) {
-        return system_error(errno, binding(listener), at.text());
-    }
-    struct stat status {};
-    if (::lstat(at.path().c_str(), &status) != 0) return system_error(errno, binding(listener), at.text());
-    // It is ours, and has no other name: what somebody put there meanwhile is not.
-    if (!S_ISSOCK(status.st_mode) || status.st_uid != ::geteuid() || status.st_nlink != 1) {
-        return Error{.code = ErrorCode::in_use,
-                     .doing = binding(listener),
-                     .on = at.text(),
-                     .reason = "somebody exchanged the file of the socket while it was made",
-                     .hint = "its folder may be written by others: name one that belongs to root"};
-    }
-    made.file.device = status.st_dev;
-    made.file.inode = status.st_ino;
-    made.file.mode = status.st_mode & 07777;
-    made.file.group = status.st_gid;
-    auto rights = set_rights(listener, made.file, listener.unix_socket);
-    if (rights && ::listen(made.socket.get(), static_cast<int>(listener.backlog)) != 0) {
-        rights = system_error(errno, binding(listener), at.text());
-    }
-    if (rights) return made;
-    remove_file(made.file);
-    return std::move(rights.error());
+    if (!made.socket) return system_error(errno, binding(listener), place.path());
+    auto file = NewSocketFile::bind(made.socket.get(), place, stale, binding(listener));
+    if (!file) return std::move(file.error());
+    auto opened = file->open();
+    if (!opened) return std::move(opened.error());
+    if (auto done = set_rights(listener, opened->get(), file->file()); !done) return std::move(done.error());
+    if (::listen(made.socket.get(), static_cast<int>(listener.backlog)) != 0)
+        return system_error(errno, binding(listener), place.path());
+    auto placed = file->put_in_place();
+    if (!placed) return std::move(placed.error());
+    made.file = std::move(*placed);
+    return made;
 }
 
 }  // namespace
 
-Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& address) {
-    const Look look = look_for_a_while(address);
-    if (look.found == Found::nothing) return bind_unix(listener, address);
-    if (look.found != Found::stale) return refuse(look, listener, address);
-    const std::string path = address.path();
-    const UniqueFd folder(
-        ::open(path.substr(0, path.rfind('/') + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!folder) return system_error(errno, binding(listener), address.text());
-    auto beside = temporary_in(folder.get());
-    if (!beside) return std::move(beside.error());
-    ::unlink(beside->path().c_str());
-    auto made = bind_unix(listener, *beside);
-    if (!made) return made;
-    if (::rename(beside->path().c_str(), address.path().c_str()) != 0) {
-        const int sys_errno = errno;
-        remove_file(made->file);
-        return system_error(sys_errno, binding(listener), address.text());
+Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& address, Patience patience) {
+    auto place = FilePlace::find(address.path());
+    if (!place)
+        return std::move(place.error()).while_doing(fmt::format("binding listener \"{}\"", listener.name));
+    auto look = look_for_a_while(listener, address, *place, patience);
+    if (!look) return std::move(look.error());
+    switch (look->found) {
+        case Found::nothing:
+        case Found::stale: return bind_unix(listener, *place, look->file);
+        case Found::live:
+            return system_error(EADDRINUSE, binding(listener), address.text(),
+                                held_hint(look->holder, listener));
+        case Found::failed: break;
     }
-    made->file.path = address.path();
-    return made;
+    return system_error(look->sys_errno, binding(listener), address.text());
 }
 
 Result<UniqueFd> listen_inherited(const conf::Listener& listener, int passed) {
@@ -323,19 +301,13 @@ void say_cut_backlog(const conf::Listener& listener, int passed) {
 // A second listen() of a listening socket sets its backlog anew.
 Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file) {
     if (!file.path.empty()) {
-        if (auto done = set_rights(listener, file, listener.unix_socket); !done) return done;
+        if (auto done = set_rights_in_place(listener, file); !done) return done;
     }
     if ((!is_tcp(fd) || set_keepalive(fd, listener.keepalive)) &&
         ::listen(fd, static_cast<int>(listener.backlog)) == 0) {
         return {};
     }
     return system_error(errno, fmt::format("give its new options to listener \"{}\"", listener.name));
-}
-
-void remove_file(const UnixFile& file) {
-    struct stat status {};
-    if (file.path.empty() || ::lstat(file.path.c_str(), &status) != 0) return;
-    if (status.st_dev == file.device && status.st_ino == file.inode) ::unlink(file.path.c_str());
 }
 
 }  // namespace tcpd::master

@@ -3,9 +3,8 @@
 // One listening socket, as a listener of the configuration wants it. Master only. What accepted sockets
 // inherit is set here: no delay, urgent bytes in line, keep-alive and its limits. A TCP address has a socket
 // for each slot (SO_REUSEPORT); probed first without, so that another program's is noticed and not joined. A
-// unix socket is one for all slots; a stale file is replaced by a rename, a live one is in use. If the master
-// dies in here, a file with a temporary name may stay behind; the next start takes no harm from it. Source:
-// socket(7), tcp(7), unix(7), ip(7).
+// unix socket is one for all slots; a stale file is replaced, a live one is in use. If the master dies in here,
+// it is as in socket_file.h. Source: socket(7), tcp(7), unix(7), ip(7).
 
 #include <cstdint>
 #include <string>
@@ -13,6 +12,7 @@
 #include "conf/config.h"
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
+#include "master/listen/socket_file.h"
 
 namespace tcpd::master {
 
@@ -24,20 +24,12 @@ Result<void> probe(const conf::Listener& listener, const Address& address, Patie
 // Bound with SO_REUSEPORT and listening. Port 0: `address` is told which one it became.
 Result<UniqueFd> listen_tcp(const conf::Listener& listener, Address& address);
 
-// Whose socket a path leads to, and the mode and group that it was made with, which it has again where the
-// configuration says nothing else.
-struct UnixFile {
-    std::string path;
-    uint64_t device = 0, inode = 0;
-    uint32_t mode = 0, group = 0;
-};
-
 struct UnixListener {
     UniqueFd socket;
     UnixFile file;
 };
 
-Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& address);
+Result<UnixListener> listen_unix(const conf::Listener& listener, const Address& address, Patience patience);
 
 // Gives a socket that listens the backlog, the keep-alive and the rights of its file that `listener` has now.
 Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file);
@@ -45,8 +37,5 @@ Result<void> adjust(const conf::Listener& listener, int fd, const UnixFile& file
 void say_cut_backlog(const conf::Listener& listener, int passed);
 // A copy of one that listens already, with what accepted sockets are to inherit.
 Result<UniqueFd> listen_inherited(const conf::Listener& listener, int passed);
-
-// Only if the path still leads to the socket that was bound there.
-void remove_file(const UnixFile& file);
 
 }  // namespace tcpd::master

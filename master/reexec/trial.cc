@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/base/owned_folder.h"
 #include "daemon/slot/layout.h"
 #include "master/reexec/reexec.h"
 
@@ -30,6 +32,20 @@ Result<void> understands_us(const std::string& version, const std::string& path)
         "upgrade by way of a version in between, or restart"};
 }
 
+// Its folder's owner may put any program there, so that links give nothing away; a FIFO would be waited for.
+Result<UniqueFd> open_program(const std::string& path) {
+    const char* doing = "open the new program";
+    struct stat found {};
+    if (::stat(path.c_str(), &found) != 0) return system_error(errno, doing, path);
+    UniqueFd program;
+    if (S_ISREG(found.st_mode)) {
+        program.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+        if (!program || ::fstat(program.get(), &found) != 0) return system_error(errno, doing, path);
+    }
+    if (!S_ISREG(found.st_mode)) return unfit_file(doing, path, "it is no regular file");
+    return program;
+}
+
 }  // namespace
 
 std::string formats_line() {
@@ -50,8 +66,9 @@ void Trial::check(const std::string& path, const std::string& config_path, OnChe
     path_ = path;
     config_path_ = config_path;
     on_checked_ = std::move(on_checked);
-    program_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!program_) return on_checked_(system_error(errno, "open the new program", path));
+    auto program = open_program(path);
+    if (!program) return on_checked_(std::move(program.error()));
+    program_ = std::move(*program);
     ask(program_.get(), fmt::format("ask {} for its version", path), {"-V"}, {},
         [this](Result<std::string> answer) { on_version(std::move(answer)); });
 }

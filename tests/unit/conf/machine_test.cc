@@ -1,6 +1,7 @@
 // What is asked of this machine, and only when the source is the real files; the shipped examples.
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -164,6 +165,28 @@ BOOST_AUTO_TEST_CASE(a_look_at_the_file_only_warns_of_folders_that_are_missing) 
     BOOST_TEST(looked.warnings[0] == folder / "main.yaml:1:1: warning: pid_file: the folder \"" +
                                          (folder / "later") + "\" is not there (create it)");
     BOOST_TEST(load(source, folder / "main.yaml").problems.size() == 2U);
+}
+
+// The start would refuse them; while it runs they are what it made.
+BOOST_AUTO_TEST_CASE(what_lies_where_files_are_to_be_is_judged_as_by_the_start) {
+    const Folder folder;
+    folder.write("precious", "1\n");
+    std::filesystem::create_hard_link(folder / "precious", folder / "pid");
+    BOOST_REQUIRE(::mkfifo((folder / "pid.ctl").c_str(), 0600) == 0);
+    BOOST_REQUIRE(::mkfifo((folder / "log").c_str(), 0600) == 0);
+    std::filesystem::create_symlink(folder / "precious", folder / "s");
+    folder.write("main.yaml",
+                 "pid_file: pid\nlog: {output: log}\nlisteners: {a: {listen: unix:s, handler: echo}}\n");
+    FileSource source;
+    const std::string found = problems_of(load(source, folder / "main.yaml", Purpose::check));
+    for (const std::string& part :
+         {"pid_file: \"" + (folder / "pid") + "\" can't be used: it has another name as well, a hard link",
+          "pid_file: \"" + (folder / "pid.ctl") +
+              "\" can't be used: the path leads to a file that is no socket",
+          "log.output: \"" + (folder / "log") + "\" can't be used: it is no regular file",
+          "listeners.a.listen: \"" + (folder / "s") + "\" can't be used: it is a symbolic link"})
+        BOOST_TEST(found.find(part) != std::string::npos, part << " in " << found);
+    BOOST_TEST(load(source, folder / "main.yaml").problems.empty());
 }
 
 BOOST_AUTO_TEST_CASE(framings_alone_need_no_listener) {

@@ -10,6 +10,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 
 #include "daemon/base/clock.h"
@@ -352,6 +353,41 @@ BOOST_AUTO_TEST_CASE(a_stale_socket_is_replaced_and_its_file_ends_with_the_serve
     Client client(office.path);
     office.server->finish(office.receive(client, "status"), "new");
     BOOST_TEST(client.read().value() == "knew");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_is_gone_is_bound_anew_and_nobody_lost) {
+    Office office;
+    auto done = office.server->restore();
+    BOOST_TEST((done && !*done));
+    Client waiting(office.path), asking(office.path);
+    asking.ask("status");
+    std::filesystem::remove(office.path);
+    done = office.server->restore();
+    BOOST_TEST((done && *done));
+    office.turn_until([&] { return !office.requests.empty(); });
+    office.server->finish(office.requests.back().first, "old");
+    BOOST_TEST(asking.read().value() == "kold");
+    Client client(office.path);
+    office.server->finish(office.receive(client, "status"), "new");
+    BOOST_TEST(client.read().value() == "knew");
+    office.server->finish(office.receive(waiting, "status"), "late");
+    BOOST_TEST(waiting.read().value() == "klate");
+    office.server.reset();
+    BOOST_TEST(!std::filesystem::exists(office.path));
+}
+
+BOOST_AUTO_TEST_CASE(where_it_can_not_be_bound_anew_it_goes_on_as_it_is) {
+    Office office;
+    const std::string away = office.folder / "away";
+    std::filesystem::rename(office.path, away);
+    std::ofstream(office.path) << "precious";
+    const auto done = office.server->restore();
+    BOOST_REQUIRE(!done);
+    BOOST_TEST(done.error().text().find("no socket") != std::string::npos);
+    Client client(away);
+    office.server->finish(office.receive(client, "status"), "old");
+    BOOST_TEST(client.read().value() == "kold");
+    BOOST_TEST(std::filesystem::file_size(office.path) == 8U);
 }
 
 // Connected, asked, answered as far as the socket took it: each goes on after an exec of the process.

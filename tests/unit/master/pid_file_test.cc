@@ -106,4 +106,81 @@ BOOST_AUTO_TEST_CASE(a_symbolic_link_is_not_followed) {
     BOOST_TEST(!std::filesystem::exists(folder / "elsewhere"));
 }
 
+// The file behind a second name is another's.
+BOOST_AUTO_TEST_CASE(what_is_no_pid_file_is_not_emptied) {
+    const Folder folder;
+    folder.write("precious", "1\n");
+    const auto why = [&](const char* name) {
+        const auto locked = PidFile::lock(folder / name);
+        return locked ? "" : locked.error().text();
+    };
+    std::filesystem::create_hard_link(folder / "precious", folder / "second");
+    BOOST_TEST(why("second").find("it has another name as well, a hard link") != std::string::npos);
+    BOOST_TEST(text_of(folder / "precious") == "1\n");
+    folder.write("tcpd.yaml", "listeners: {a: {listen: 127.0.0.1:7000, handler: echo}}\n");
+    BOOST_TEST(why("tcpd.yaml").find("it is no pid file: it has 56 bytes in it") != std::string::npos);
+    BOOST_TEST(text_of(folder / "tcpd.yaml").size() == 56U);
+    BOOST_REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
+    BOOST_TEST(why("fifo").find("it is no regular file") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(in_a_folder_of_others_nothing_of_theirs_is_taken) {
+    if (::geteuid() != 0) return;
+    const Folder folder;
+    std::filesystem::create_directory(folder / "theirs");
+    BOOST_REQUIRE(::chown((folder / "theirs").c_str(), 65534, 65534) == 0);
+    folder.write("theirs/pid", "1\n");
+    BOOST_REQUIRE(::chown((folder / "theirs/pid").c_str(), 65534, 65534) == 0);
+    const auto refused = PidFile::lock(folder / "theirs/pid");
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST(refused.error().text().find("it belongs to user 65534, and others may write its folder") !=
+               std::string::npos);
+    std::filesystem::create_directory(folder / "real");
+    std::filesystem::create_directory_symlink(folder / "real", folder / "theirs/link");
+    BOOST_TEST(!PidFile::lock(folder / "theirs/link/pid"));
+    BOOST_TEST(!std::filesystem::exists(folder / "real/pid"));
+}
+
+BOOST_AUTO_TEST_CASE(one_that_is_gone_or_anothers_is_made_and_locked_anew) {
+    const Folder folder;
+    PidFile file = lock_file(folder / "pid");
+    BOOST_REQUIRE(file.publish());
+    const std::string line = std::to_string(::getpid()) + "\n";
+    const auto is_locked = [&] {
+        return !test::holds_in_child([&] { return bool(PidFile::lock(folder / "pid")); });
+    };
+    auto done = file.restore();
+    BOOST_TEST((done && !*done));
+    BOOST_TEST(is_locked());
+    std::filesystem::remove(folder / "pid");
+    done = file.restore();
+    BOOST_TEST((done && *done));
+    BOOST_TEST(is_locked());
+    BOOST_TEST(text_of(folder / "pid") == line);  // which drops the lock
+    folder.write("other", "1\n");
+    std::filesystem::rename(folder / "other", folder / "pid");
+    done = file.restore();
+    BOOST_TEST((done && *done));
+    BOOST_TEST(is_locked());
+    BOOST_TEST(text_of(folder / "pid") == line);  // which drops the lock
+}
+
+BOOST_AUTO_TEST_CASE(what_can_not_be_made_anew_is_kept) {
+    const Folder folder;
+    const UniqueFd held(::open((folder / "held").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    BOOST_REQUIRE(::fcntl(held.get(), F_SETLK, &lock) == 0);
+    BOOST_TEST(test::holds_in_child([&] {
+        PidFile file = lock_file(folder / "pid");
+        std::filesystem::rename(folder / "pid", folder / "away");
+        std::filesystem::rename(folder / "held", folder / "pid");
+        const auto refused = file.restore();
+        if (refused || refused.error().code != ErrorCode::in_use) return false;
+        std::filesystem::rename(folder / "away", folder / "pid");
+        const auto back = file.restore();
+        return back && !*back && !test::holds_in_child([&] { return bool(PidFile::lock(folder / "pid")); });
+    }));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -173,6 +173,25 @@ BOOST_AUTO_TEST_CASE(a_mode_that_is_too_loose_is_warned_of) {
                        ", and tokens are for tcpd alone (chmod 0640, or less)");
 }
 
+BOOST_AUTO_TEST_CASE(a_fifo_or_a_device_is_an_error_at_once_and_its_mode_no_matter) {
+    const Folder folder;
+    folder.write("main.yaml", with_listener(kAuth));
+    BOOST_REQUIRE(::mkfifo((folder / "tokens").c_str(), 0666) == 0);
+    const auto check = [&] {
+        FileSource source;
+        const Loaded loaded = load(source, folder / "main.yaml", Purpose::check);
+        BOOST_TEST(loaded.warnings.empty());
+        BOOST_REQUIRE(loaded.problems.size() == 1U);
+        BOOST_TEST(loaded.problems.front().message.find("it is not a regular file") != std::string::npos);
+    };
+    check();
+    folder.write("main.yaml",
+                 with_listener(
+                     "listen: 127.0.0.1:7000, handler: echo, framing: tcpd, auth: {methods: [token], tokens: "
+                     "/dev/zero}"));
+    check();
+}
+
 BOOST_AUTO_TEST_CASE(a_slot_has_them_from_the_bundle) {
     const Folder folder;
     folder.write("main.yaml", with_listener(kAuth));

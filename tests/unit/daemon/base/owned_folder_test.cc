@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
@@ -25,12 +27,15 @@ struct Folders {
         std::ofstream(top + "/victim") << "root's\n";
     }
     ~Folders() { std::filesystem::remove_all(top); }
-    std::string why(const std::string& path) {
-        const auto opened = open_to_append(top + path, 0640);
+    std::string why(const std::string& path) { return whole_why(top + path); }
+    std::string whole_why(const std::string& path) {
+        const auto opened = open_to_append(path, 0640);
         return opened ? "" : opened.error().text();
     }
     std::string top;
 };
+
+boost::test_tools::assertion_result as_root(boost::unit_test::test_unit_id) { return ::geteuid() == 0; }
 
 }  // namespace
 
@@ -62,7 +67,7 @@ BOOST_AUTO_TEST_CASE(no_other_kind_of_file_is_waited_for) {
     BOOST_TEST(why("/ours/fifo").find("it is no regular file") != std::string::npos);
     const UniqueFd reader(::open((top + "/ours/fifo").c_str(), O_RDONLY | O_NONBLOCK));
     BOOST_TEST(why("/ours/fifo").find("it is no regular file") != std::string::npos);
-    BOOST_TEST(why("/ours").find("Is a directory") != std::string::npos);
+    BOOST_TEST(why("/ours").find("it is a folder") != std::string::npos);
     BOOST_TEST(bool(open_to_append("/dev/null", 0640)));
 }
 
@@ -73,13 +78,69 @@ BOOST_AUTO_TEST_CASE(a_socket_is_the_one_that_was_bound) {
     struct stat status {};
     BOOST_REQUIRE(::lstat(address.path().c_str(), &status) == 0);
     const FileId id = id_of(status);
-    BOOST_TEST(bool(open_socket_file(address.path(), id)));
-    BOOST_TEST(!open_socket_file(address.path(), {id.device, id.inode + 1}));
+    const auto place = FilePlace::find(address.path());
+    BOOST_REQUIRE(place);
+    BOOST_TEST(bool(open_socket_file(*place, id)));
+    BOOST_TEST(!open_socket_file(*place, {id.device, id.inode + 1}));
     std::filesystem::remove(address.path());
     std::filesystem::create_symlink(top + "/victim", address.path());
-    BOOST_TEST(!open_socket_file(address.path(), id));
+    BOOST_TEST(!open_socket_file(*place, id));
+    place->remove(id);
+    BOOST_TEST(std::filesystem::is_symlink(address.path()));
     std::filesystem::remove(address.path());
-    BOOST_TEST(!open_socket_file(address.path(), id));
+    BOOST_TEST(!open_socket_file(*place, id));
+}
+
+// A link of root's may lead through a folder of others, who put a link of their own there.
+BOOST_AUTO_TEST_CASE(a_link_that_may_be_followed_is_walked_itself, *boost::unit_test::precondition(as_root)) {
+    // In /tmp nothing is ours alone.
+    const std::string ours = "/run/tcpd-owned-" + std::to_string(::getpid());
+    std::filesystem::create_directory(ours);
+    std::filesystem::create_directory_symlink(top + "/theirs/way", ours + "/link");
+    std::filesystem::create_directory_symlink(top + "/ours", top + "/theirs/way");
+    BOOST_TEST(whole_why(ours + "/link/log").find("/theirs/way\" is a symbolic link in a folder") !=
+               std::string::npos);
+    std::filesystem::remove(top + "/theirs/way");
+    std::filesystem::create_directory(top + "/theirs/way");
+    BOOST_TEST(whole_why(ours + "/link/log") == "");
+    std::filesystem::create_symlink("real/../real/./log", ours + "/log");
+    BOOST_TEST(whole_why(ours + "/log").find("No such file") != std::string::npos);
+    std::filesystem::create_directory(ours + "/real");
+    BOOST_TEST(whole_why(ours + "/log") == "");
+    BOOST_TEST(std::filesystem::exists(ours + "/real/log"));
+    std::filesystem::create_symlink("round", ours + "/round");
+    BOOST_TEST(whole_why(ours + "/round").find("Too many levels") != std::string::npos);
+    std::filesystem::remove_all(ours);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_process_has_open_is_appended_to_by_its_name_in_dev) {
+    const UniqueFd file(::open((top + "/ours/open").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    BOOST_TEST(whole_why("/dev/fd/" + std::to_string(file.get())) == "");
+    BOOST_REQUIRE(::mkfifo(("/dev/shm/tcpd-" + std::to_string(::getpid())).c_str(), 0600) == 0);
+    BOOST_TEST(whole_why("/dev/shm/tcpd-" + std::to_string(::getpid())).find("it is no regular file") !=
+               std::string::npos);
+    std::filesystem::remove("/dev/shm/tcpd-" + std::to_string(::getpid()));
+}
+
+BOOST_AUTO_TEST_CASE(root_reads_through_no_link_of_others, *boost::unit_test::precondition(as_root)) {
+    const auto why_not = [&](const std::string& path) {
+        const auto opened = open_to_read(top + path);
+        return opened ? "" : opened.error().text();
+    };
+    BOOST_TEST(why_not("/victim") == "");
+    std::filesystem::create_symlink(top + "/victim", top + "/theirs/link");
+    BOOST_TEST(why_not("/theirs/link").find("is a symbolic link in a folder that others may write") !=
+               std::string::npos);
+    BOOST_REQUIRE(::chown((top + "/theirs").c_str(), 65534, 65534) == 0);
+    std::filesystem::create_hard_link(top + "/victim", top + "/theirs/second");
+    BOOST_TEST(why_not("/theirs/second").find("it has another name as well") != std::string::npos);
+    BOOST_REQUIRE(::chown((top + "/victim").c_str(), 65534, 65534) == 0);
+    BOOST_TEST(why_not("/theirs/second") == "");
+    for (const char* odd : {"/ours", "/theirs/fifo"}) {
+        (void)::mkfifo((top + odd).c_str(), 0600);
+        BOOST_TEST(why_not(odd).find("it is not a regular file") != std::string::npos);
+    }
+    BOOST_TEST(!open_to_read("/dev/null"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
