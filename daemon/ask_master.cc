@@ -68,6 +68,15 @@ Error no_master(const std::string& pid_file, std::string why) {
             .reason = "no tcpd runs with pid file " + pid_file + ": " + std::move(why)};
 }
 
+// One may run whose file is not the one that the configuration names by now, or was taken from it.
+Error no_holder(const std::string& pid_file, std::string why) {
+    Error error = no_master(pid_file, std::move(why));
+    error.hint =
+        "if one runs, its pid file was removed or replaced, which kill -HUP PID mends, or pid_file was "
+        "changed since it started, which its log says then";
+    return error;
+}
+
 // The master that holds the lock on the pid file; 0: nobody. A lock of somebody who reads it is none of a master's.
 Result<pid_t> lock_holder(int pid_file_fd, const std::string& pid_file) {
     struct flock lock {};
@@ -88,11 +97,11 @@ std::string ask_as(const std::string& path) {
 
 Result<Master> find_master(const std::string& pid_file) {
     UniqueFd file(open(pid_file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (!file && errno == ENOENT) return no_master(pid_file, "there is no such file");
+    if (!file && errno == ENOENT) return no_holder(pid_file, "there is no such file");
     if (!file) return system_error(errno, "open pid file", pid_file, errno == EACCES ? ask_as(pid_file) : "");
     auto holder = lock_holder(file.get(), pid_file);
     if (!holder) return std::move(holder.error());
-    if (*holder == 0) return no_master(pid_file, "the file is there, but no process holds it");
+    if (*holder == 0) return no_holder(pid_file, "the file is there, but no process holds it");
     if (*holder < 0) return no_master(pid_file, "its holder is a process that can't be seen from here");
     UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, *holder, 0)));
     if (!process && errno == ESRCH) return no_master(pid_file, "it has just ended");
@@ -103,8 +112,10 @@ Result<Master> find_master(const std::string& pid_file) {
 Error cannot_connect(int sys_errno, const std::string& path, pid_t pid) {
     std::string hint = "pid " + std::to_string(pid) + " holds the pid file";
     if (sys_errno == EACCES) hint += "; " + ask_as(path);
+    const bool is_lost = sys_errno == ENOENT || sys_errno == ECONNREFUSED;
+    if (is_lost) hint += "; if it is no longer starting, kill -HUP " + std::to_string(pid) + " binds it anew";
     Error error = system_error(sys_errno, "connect to the control socket of tcpd", path, hint);
-    if (sys_errno == ENOENT || sys_errno == ECONNREFUSED) error.code = ErrorCode::unavailable;
+    if (is_lost) error.code = ErrorCode::unavailable;
     return error;
 }
 

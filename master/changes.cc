@@ -18,6 +18,12 @@ Error nothing_served() {
     return Error{ErrorCode::refused, "upgrade", "", 0, "nothing is served now", "reload first"};
 }
 
+void say_unrestored(const std::string& path, const Error& why) {
+    log::error(
+        "{} is gone, or another's, and can't be made anew; -s does not find this tcpd, which goes on: {}",
+        path, why.text());
+}
+
 // Why not; empty: it was done.
 template <typename T>
 std::string reason_of(const Result<T>& done) {
@@ -28,6 +34,20 @@ std::string reason_of(const Result<T>& done) {
 
 // -- reload and upgrade
 
+// A cleaner of temporary files, or somebody else, may have taken what the start made. Where another tcpd has the pid
+// file by now, the control socket beside it is its own.
+void MasterProcess::restore_own_files() {
+    if (!pid_file_) return;
+    const auto pid_file = pid_file_->restore();
+    if (!pid_file) return say_unrestored(pid_file_->path(), pid_file.error());
+    if (*pid_file)
+        log::warn("the pid file {} was gone, or another's: it is made and locked anew", pid_file_->path());
+    const std::string path = control::socket_path(pid_file_->path());
+    const auto control = control_->restore();
+    if (!control) return say_unrestored(path, control.error());
+    if (*control) log::warn("the control socket {} was gone, or another's: it is bound anew", path);
+}
+
 // False: none was to be begun now.
 bool MasterProcess::begin_change() {
     if (!changes_.is_waiting()) return false;
@@ -35,6 +55,7 @@ bool MasterProcess::begin_change() {
     if (!crew_->can_roll_out() || !changes_.begin_next()) return false;
     service_->reloading(describe_state());
     failure_code_ = ErrorCode::refused;
+    restore_own_files();
     const bool is_upgrade = changes_.in_course()->kind == ChangeKind::upgrade;
     auto begun = is_upgrade ? upgrade() : reload();
     if (begun) return true;

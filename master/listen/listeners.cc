@@ -62,6 +62,11 @@ void apply_options(const conf::Listener& listener, const ListeningAddress& opene
     }
 }
 
+// A cleaner of temporary files took the socket's file, or somebody put another in its place: nobody can connect.
+bool is_lost(const ListeningAddress& opened) {
+    return !opened.file.path.empty() && !is_in_place(opened.file);
+}
+
 // Images that are about to exit may still hold copies. An inherited socket is not ours alone.
 void close_for_all(const ListeningAddress& opened) {
     if (opened.is_inherited()) return;
@@ -212,7 +217,11 @@ Result<void> Listeners::open_new(const conf::Listener& listener, ListeningAddres
 // `place`: where it stands in the new configuration.
 Result<void> Listeners::claim(const conf::Listener& listener, const Wanted& wanted,
                               const ListeningAddress& place) {
-    if (ListeningAddress* kept = find_unclaimed(wanted.text, listener.name)) {
+    ListeningAddress* const kept = find_unclaimed(wanted.text, listener.name);
+    if (kept != nullptr && is_lost(*kept)) {
+        log::warn("{} no longer leads to the socket of listener \"{}\": it is bound anew", wanted.text,
+                  listener.name);
+    } else if (kept != nullptr) {
         kept->is_leaving = false;
         kept->next_id = place.next_id;
         kept->next_listener = place.next_listener;

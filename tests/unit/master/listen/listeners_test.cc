@@ -301,6 +301,60 @@ BOOST_AUTO_TEST_CASE(a_file_that_is_no_socket_is_left_alone) {
     BOOST_TEST(std::filesystem::file_size(folder / "s") == 8U);
 }
 
+BOOST_AUTO_TEST_CASE(a_stale_socket_of_another_is_replaced_in_our_own_folders_alone) {
+    if (::geteuid() != 0) return;
+    const Folder folder;  // in /tmp, where everybody may write
+    const auto address = Address::parse("unix:" + (folder / "s"), false);
+    const UniqueFd stale(::socket(AF_UNIX, SOCK_STREAM, 0));
+    BOOST_REQUIRE(::bind(stale.get(), address->get(), address->length()) == 0);
+    BOOST_REQUIRE(::chown((folder / "s").c_str(), 65534, 65534) == 0);
+    conf::Config wanted = config({listener("local", {address->text()})});
+    auto refused = Listeners::open(wanted, 1);
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST(refused.error().text().find("it belongs to user 65534, and others may write its folder") !=
+               std::string::npos);
+    // It was ours: the configuration gives it away.
+    wanted.listeners.front().unix_socket.owner = "nobody";
+    BOOST_TEST(bool(Listeners::open(wanted, 1)));
+}
+
+BOOST_AUTO_TEST_CASE(a_socket_file_that_is_gone_or_anothers_is_bound_anew) {
+    const Folder folder;
+    conf::Config wanted = config({listener("local", {"unix:" + (folder / "s")})});
+    wanted.listeners.front().unix_socket.mode = 0640;
+    Listeners opened = open(wanted, 1);
+    const Address address = opened.addresses().front().address;
+    const Roster roster = first_roster(wanted);
+    const auto reload = [&] {
+        if (auto done = opened.prepare(wanted, roster); !done) return done;
+        opened.commit(wanted);
+        return Result<void>();
+    };
+    const auto make_stale = [&] {
+        std::filesystem::remove(folder / "s");
+        const UniqueFd theirs(::socket(AF_UNIX, SOCK_STREAM, 0));
+        BOOST_REQUIRE(::bind(theirs.get(), address.get(), address.length()) == 0);
+    };
+    const int first = opened.addresses().front().socket_of(0);
+    BOOST_REQUIRE(reload());
+    BOOST_TEST(opened.addresses().front().socket_of(0) == first);
+    std::filesystem::remove(folder / "s");
+    BOOST_TEST(!can_connect(address));
+    BOOST_REQUIRE(reload());
+    BOOST_TEST(can_connect(address));
+    BOOST_TEST(mode_of(folder / "s") == 0640U);
+    make_stale();
+    BOOST_TEST(!can_connect(address));
+    BOOST_REQUIRE(reload());
+    BOOST_TEST(can_connect(address));
+    BOOST_TEST(opened.addresses().size() == 1U);
+    std::filesystem::remove(folder / "s");
+    std::ofstream(folder / "s") << "precious";
+    BOOST_TEST(!reload());
+    BOOST_TEST(opened.addresses().size() == 1U);
+    BOOST_TEST(std::filesystem::file_size(folder / "s") == 8U);
+}
+
 BOOST_AUTO_TEST_CASE(a_file_that_became_somebody_elses_is_not_removed) {
     const Folder folder;
     {
