@@ -221,6 +221,14 @@ BOOST_AUTO_TEST_CASE(a_file_that_is_no_program) {
     check_refused(installed, "Exec format error");
 }
 
+// Which would be waited for.
+BOOST_AUTO_TEST_CASE(a_fifo) {
+    Installed installed;
+    BOOST_REQUIRE(mkfifo((installed.path + ".new").c_str(), 0700) == 0);
+    fs::rename(installed.path + ".new", installed.path);
+    check_refused(installed, "it is no regular file");
+}
+
 BOOST_AUTO_TEST_CASE(another_program) {
     Installed installed;
     installed.install("/bin/true");
