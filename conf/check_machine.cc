@@ -87,33 +87,79 @@ Obstacle obstacle(const std::string& path) {
     return {S_ISDIR(about.st_mode) ? std::string() : fmt::format("{} is not a folder", tcpd::quoted(folder))};
 }
 
-// What the start would refuse to open, empty or replace there. Whose it is depends on who will serve, which may be
+// A file that tcpd is to make.
+struct Wanted {
+    Place place;
+    std::string key_path, path;
+    FileUse use = FileUse::log;
+    uid_t owner = ::geteuid();  // who else than the master it may belong to
+};
+
+void warn_of(Draft& draft, const Wanted& wanted, const std::string& text) {
+    draft.warnings.push_back(fmt::format("{}:{}:{}: warning: {}: {}", wanted.place.file,
+                                         wanted.place.mark.line, wanted.place.mark.column, wanted.key_path,
+                                         text));
+}
+
+// What the start would refuse to open, empty or replace there. Whose it may be depends on who will serve, which may be
 // another user than the one who looks.
-std::string fault_at(const std::string& path, FileUse use) {
-    const auto place = FilePlace::find(path, use == FileUse::log ? LastLink::followed : LastLink::kept);
-    if (!place) return place.error().sys_errno == 0 ? place.error().reason : "";
-    const auto there = place->status();
-    return there && *there ? place->fault_of(**there, use) : "";
-}
-
-void check_use(Draft& draft, const Place& place, const std::string& key_path, const std::string& path,
-               FileUse use) {
+void check_use(Draft& draft, const Wanted& wanted) {
     if (draft.purpose != Purpose::check) return;  // it is opened next, or open already
-    const std::string fault = fault_at(path, use);
+    const LastLink last = wanted.use == FileUse::log ? LastLink::followed : LastLink::kept;
+    const auto place = FilePlace::find(wanted.path, last);
+    if (!place && place.error().sys_errno != 0) return;  // who may not look there is told so by the start
+    const auto there = place ? place->status() : Result<std::optional<struct stat>>(std::nullopt);
+    const bool is_there = there && *there;
+    const std::string fault = !place     ? place.error().reason
+                              : is_there ? place->fault_of(**there, wanted.use)
+                                         : "";
     if (!fault.empty())
-        draft.add_problem(place, key_path,
-                          fmt::format("{} can't be used: {} (move it away, or name another path)",
-                                      tcpd::quoted(path), fault));
+        return draft.add_problem(wanted.place, wanted.key_path,
+                                 fmt::format("{} can't be used: {} (move it away, or name another path)",
+                                             tcpd::quoted(wanted.path), fault));
+    if (!is_there || wanted.use == FileUse::log || ::geteuid() != 0 || draft.config.user.empty()) return;
+    const std::string strange = place->strangeness_of(**there, wanted.owner);
+    if (!strange.empty())
+        warn_of(draft, wanted,
+                fmt::format(
+                    "{}: {}; a tcpd that root starts refuses it (move it away, or give the folder to root)",
+                    tcpd::quoted(wanted.path), strange));
 }
 
-void check_path(Draft& draft, const Place& place, const std::string& key_path, const std::string& path,
-                FileUse use) {
-    const Obstacle found = obstacle(path);
-    if (found.text.empty()) return check_use(draft, place, key_path, path, use);
+void check_path(Draft& draft, const Wanted& wanted) {
+    const Obstacle found = obstacle(wanted.path);
+    if (found.text.empty()) return check_use(draft, wanted);
     if (!found.is_missing || draft.purpose == Purpose::serve)
-        return draft.add_problem(place, key_path, found.text);
-    draft.warnings.push_back(fmt::format("{}:{}:{}: warning: {}: {}", place.file, place.mark.line,
-                                         place.mark.column, key_path, found.text));
+        return draft.add_problem(wanted.place, wanted.key_path, found.text);
+    warn_of(draft, wanted, found.text);
+}
+
+void check_files(Draft& draft) {
+    const Config& config = draft.config;
+    if (!config.pid_file.empty()) {
+        Wanted file{draft.place_of("pid_file"), "pid_file", config.pid_file, FileUse::pid_file};
+        check_path(draft, file);
+        file.path = control::socket_path(config.pid_file);
+        file.use = FileUse::socket;
+        check_use(draft, file);
+    }
+    if (config.log.output != "stderr")
+        check_path(draft, {draft.place_of("log.output"), "log.output", config.log.output, FileUse::log});
+}
+
+void check_socket(Draft& draft, const Bound& bound) {
+    if (!bound.address.is_unix()) return;
+    Wanted file{bound.place, bound.key_path, bound.address.path(), FileUse::socket};
+    const std::string& owner = draft.config.listeners[bound.listener].unix_socket.owner;
+    if (!owner.empty()) {
+        const Result<User> user = find_user(owner);
+        if (user) file.owner = user->uid;
+    }
+    check_path(draft, file);
+}
+
+bool contains(const std::vector<std::string>& list, const std::string& item) {
+    return std::find(list.begin(), list.end(), item) != list.end();
 }
 
 // Who may write the file can let anyone in; who may read it can try tokens without asking us.
@@ -123,8 +169,8 @@ void warn_of_loose_modes(Draft& draft) {
     for (const Listener& listener : draft.config.listeners) {
         const std::string& path = listener.auth.tokens_path;
         struct stat about {};
-        if (path.empty() || !seen.insert(path).second || ::stat(path.c_str(), &about) != 0) continue;
-        if (!S_ISREG(about.st_mode)) continue;
+        if (!contains(draft.files(), path) || !seen.insert(path).second) continue;  // what was read
+        if (::stat(path.c_str(), &about) != 0) continue;
         if ((about.st_mode & kLoose) != 0)
             draft.warnings.push_back(
                 fmt::format("{}: warning: its mode is {:04o}, and tokens are for tcpd alone "
@@ -210,22 +256,14 @@ void warn_of_cut_backlogs(Draft& draft) {
 void check_machine(Draft& draft) {
     const Config& config = draft.config;
     check_user(draft);
-    if (!config.pid_file.empty()) {
-        const Place place = draft.place_of("pid_file");
-        check_path(draft, place, "pid_file", config.pid_file, FileUse::pid_file);
-        check_use(draft, place, "pid_file", control::socket_path(config.pid_file), FileUse::socket);
-    }
-    if (config.log.output != "stderr")
-        check_path(draft, draft.place_of("log.output"), "log.output", config.log.output, FileUse::log);
+    check_files(draft);
     warn_of_loose_modes(draft);
     for (const int family : {AF_INET, AF_INET6}) warn_of_lacking_family(draft, family);
     warn_of_few_descriptors(draft);
     warn_of_cut_backlogs(draft);
     if (draft.problem_count() == 0) check_loops(draft, is_of_this_machine);
     for (const Listener& listener : config.listeners) check_owners(draft, listener);
-    for (const Bound& bound : draft.bound)
-        if (bound.address.is_unix())
-            check_path(draft, bound.place, bound.key_path, bound.address.path(), FileUse::socket);
+    for (const Bound& bound : draft.bound) check_socket(draft, bound);
 }
 
 }  // namespace tcpd::conf

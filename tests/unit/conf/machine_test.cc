@@ -189,6 +189,31 @@ BOOST_AUTO_TEST_CASE(what_lies_where_files_are_to_be_is_judged_as_by_the_start) 
     BOOST_TEST(load(source, folder / "main.yaml").problems.empty());
 }
 
+// Who looks may be root, and who serves not; with `user` it is root as well.
+BOOST_AUTO_TEST_CASE(files_of_others_are_warned_of_where_root_will_serve) {
+    if (::geteuid() != 0) return;
+    const Folder folder;  // in /tmp, where everybody may write
+    const std::string text =
+        "pid_file: pid\nlisteners: {a: {listen: unix:s, unix: {owner: nobody}, handler: echo}}\n";
+    folder.write("pid", "");
+    const Address address = *Address::parse("unix:" + (folder / "s"), false);
+    const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    BOOST_REQUIRE(::bind(socket.get(), address.get(), address.length()) == 0);
+    for (const char* name : {"pid", "s"}) BOOST_REQUIRE(::chown((folder / name).c_str(), 65534, 65534) == 0);
+    const auto warnings_with = [&](const std::string& user) {
+        folder.write("main.yaml", user + text);
+        FileSource source;
+        return load(source, folder / "main.yaml", Purpose::check).warnings;
+    };
+    BOOST_TEST(warnings_with("").empty());
+    const auto warnings = warnings_with("user: nobody\n");
+    BOOST_REQUIRE(warnings.size() == 1U);
+    BOOST_TEST(warnings[0].find("pid_file: \"" + (folder / "pid") +
+                                "\": it belongs to user 65534, and others may write its folder; a tcpd that "
+                                "root starts refuses it") != std::string::npos,
+               warnings[0]);
+}
+
 BOOST_AUTO_TEST_CASE(framings_alone_need_no_listener) {
     const Folder folder;
     folder.write("main.yaml", "framings: {mine: {fixed: 4B}}\nuser: nobody-of-that-name\n");
