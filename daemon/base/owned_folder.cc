@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 
 namespace tcpd {
 
@@ -169,7 +170,7 @@ void FilePlace::remove(const FileId& id) const {
 }
 
 std::string FilePlace::fault_of(const struct stat& found, FileUse use) const {
-    if (S_ISDIR(found.st_mode)) return "it is a folder";
+    if (S_ISDIR(found.st_mode)) return ::strerror(EISDIR);
     if (S_ISLNK(found.st_mode))
         return is_ours_ ? "it is a symbolic link" : fmt::format("it {}", kLinkOfOthers);
     if (use == FileUse::socket)

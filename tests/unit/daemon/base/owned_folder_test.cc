@@ -67,7 +67,7 @@ BOOST_AUTO_TEST_CASE(no_other_kind_of_file_is_waited_for) {
     BOOST_TEST(why("/ours/fifo").find("it is no regular file") != std::string::npos);
     const UniqueFd reader(::open((top + "/ours/fifo").c_str(), O_RDONLY | O_NONBLOCK));
     BOOST_TEST(why("/ours/fifo").find("it is no regular file") != std::string::npos);
-    BOOST_TEST(why("/ours").find("it is a folder") != std::string::npos);
+    BOOST_TEST(why("/ours").find("Is a directory") != std::string::npos);
     BOOST_TEST(bool(open_to_append("/dev/null", 0640)));
 }
 
