@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "daemon/base/log.h"
+#include "daemon/base/owned_folder.h"
 #include "master/master_process.h"
 #include "master/reexec/reexec.h"
 #include "master/renewal/reload.h"
@@ -34,9 +35,19 @@ std::string reason_of(const Result<T>& done) {
 
 // -- reload and upgrade
 
+void MasterProcess::restore_log() {
+    const std::string& output = crew_->config().log.output;
+    if (output == "stderr") return;
+    const auto place = FilePlace::find(output, LastLink::followed);
+    if (place && place->holds(tcpd::id_of(log_fd_.get()))) return;
+    if (const auto done = reopen_log(); !done)
+        log::error("the log is gone from {}, or another's: {}", output, done.error().text());
+}
+
 // A cleaner of temporary files, or somebody else, may have taken what the start made. Where another tcpd has the pid
 // file by now, the control socket beside it is its own.
 void MasterProcess::restore_own_files() {
+    restore_log();
     if (!pid_file_) return;
     const auto pid_file = pid_file_->restore();
     if (!pid_file) return say_unrestored(pid_file_->path(), pid_file.error());

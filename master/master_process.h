@@ -55,6 +55,7 @@ private:
     Result<void> lock_pid_file();
     Result<void> open_control_socket();
     void restore_own_files();
+    void restore_log();
     Result<void> make_crew();
     Result<void> make_counts();
     CrewOutfit outfit(unsigned slots, uint64_t descriptor_limit);

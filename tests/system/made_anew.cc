@@ -136,6 +136,19 @@ BOOST_AUTO_TEST_CASE(the_control_socket) {
     BOOST_TEST(daemon.count_in_err("it is bound anew") == 1U);
 }
 
+BOOST_AUTO_TEST_CASE(the_log) {
+    TestDaemon daemon("log: {output: $DIR/log}\n" + config("$DIR/s"));
+    const std::string path = daemon.directory() / "log";
+    fs::remove(path);
+    BOOST_TEST(daemon.verb("reload").exit == 0);
+    BOOST_TEST(read_text(path).find("the new configuration is in force") != std::string::npos);
+    daemon.kill_worker(0);
+    wait_for("a worker's line", [&] { return read_text(path).find("took the seat") != std::string::npos; });
+    const std::string before = read_text(path);
+    BOOST_TEST(daemon.verb("reload").exit == 0);
+    BOOST_TEST(read_text(path).starts_with(before));
+}
+
 BOOST_AUTO_TEST_CASE(what_can_not_be_is_said_and_the_old_one_kept) {
     const TempDir folder;
     const std::string path = folder / "pid";
