@@ -77,6 +77,7 @@ struct Framing {
     bool both_ends = false;  // it stands before the frame, too
     uint64_t fixed_bytes = 0;
     uint64_t max_frame_bytes = 1024 * 1024;  // after the header, adjust included; delimiters not counted
+    std::string replies;  // the name of the framing that servers answer in; empty: this one
     bool has_type() const { return kind == FramingKind::tcpd || type_bytes != 0; }
     bool operator==(const Framing&) const = default;
 };
@@ -164,7 +165,8 @@ struct Listener {
     UnixSocket unix_socket;
     unsigned backlog = 4096;
     bool freebind = false;
-    Framing framing;  // with this listener's own max_frame, if it has one
+    Framing framing;                 // with this listener's own max_frame, if it has one
+    std::optional<Framing> replies;  // what goes to clients is cut by it; absent: by `framing`
     Auth auth;
     ListenerTimeouts timeouts;
     Heartbeat heartbeat;
@@ -172,6 +174,7 @@ struct Listener {
     Limits limits;
     std::vector<AddressBlock> allow, deny;  // of clients; allow empty: everyone; deny wins
     Handler handler;
+    const Framing& reply_framing() const { return replies ? *replies : framing; }
     bool operator==(const Listener&) const = default;
 };
 

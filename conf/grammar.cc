@@ -163,6 +163,9 @@ const auto kRows = std::to_array<Row>({
      "every frame has so many bytes"},
     {"framings.NAME.max_frame", Size{[](const Target& t) { return &t.framing->max_frame_bytes; }, 1, kGiB},
      "most bytes after the header, adjust included; delimiters do not count"},
+    {"framings.NAME.replies", ReplyName{},
+     "what servers answer in: raw (bytes, not cut), line, or a name under framings, whose own replies do not "
+     "count here; absent: this one; listeners with {proxy: UPSTREAM} only"},
 
     {"listeners", Names{}, "where clients come in, by name", kNoListeners, true},
     {"listeners.NAME", Section{}, "one listener"},

@@ -131,14 +131,15 @@ struct Ranges {
 struct HandlerChoice {};  // a word, or a map with one of the keys below it
 struct UpstreamName {};
 struct FramingName {};
+struct ReplyName {};     // the name of a framing, for the other direction
 struct Routes {};        // a list of maps, each of the keys below it
 struct DefaultRoute {};  // true, or it is left out
 struct FrameError {};    // a code of the frame protocol
 
-using Kind =
-    std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, RateLimit, Time,
-                 Size, WordOrSize, OptionalSize, Bytes, Choice, Words, Account, Path, Mode, Addresses, Blocks,
-                 Ranges, HandlerChoice, UpstreamName, FramingName, Routes, DefaultRoute, FrameError>;
+using Kind = std::variant<Section, Names, Include, Flag, Count, OptionalCount, SignedCount, Limit, RateLimit,
+                          Time, Size, WordOrSize, OptionalSize, Bytes, Choice, Words, Account, Path, Mode,
+                          Addresses, Blocks, Ranges, HandlerChoice, UpstreamName, FramingName, ReplyName,
+                          Routes, DefaultRoute, FrameError>;
 
 // What a listener must have for one of its keys to mean anything. Otherwise the key is an error, and -T
 // leaves it out.

@@ -62,6 +62,7 @@ struct KindPrinter {
     std::string operator()(const Blocks&) const { return "a CIDR block or a list"; }
     std::string operator()(const Ranges&) const { return "a number, a range or a list"; }
     std::string operator()(const FramingName&) const { return "the name of a framing"; }
+    std::string operator()(const ReplyName&) const { return "the name of a framing"; }
     std::string operator()(const Routes&) const { return "a list of maps"; }
     std::string operator()(const DefaultRoute&) const { return "true"; }
     std::string operator()(const FrameError&) const {

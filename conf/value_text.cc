@@ -117,6 +117,10 @@ struct ValuePrinter {
     std::optional<std::string> operator()(const FramingName&) const {
         return yaml_name(target.listener->framing.name);
     }
+    std::optional<std::string> operator()(const ReplyName&) const {
+        if (target.framing->replies.empty()) return {};
+        return yaml_name(target.framing->replies);
+    }
     std::optional<std::string> operator()(const DefaultRoute&) const {
         if (!target.route->types.empty()) return {};
         return "true";

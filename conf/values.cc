@@ -289,6 +289,11 @@ struct ValueReader {
         ranges.at(target)->push_back(*range);
         return {};
     }
+    Complaint operator()(const ReplyName&) const {
+        if (text.empty()) return std::string("is empty (the name of a framing is needed)");
+        target.framing->replies = text;
+        return {};
+    }
     Complaint operator()(const DefaultRoute&) const {
         if (text == "true") return {};
         return fmt::format("{} is not true (a route that is no default has types)", tcpd::quoted(text));

@@ -36,6 +36,14 @@ constexpr uint64_t kTurnNs =
     2'000'000;                     // for what came from connections, before everything else has its turn
 constexpr int kMostMessages = 16;  // of the master, in a turn
 
+// What an upstream sends is bound by its framing, not by what this listener takes from clients.
+conf::Framing replies_of(const conf::Listener& listener, const conf::Config& config) {
+    conf::Framing replies = listener.reply_framing();
+    const conf::Framing& declared = *conf::find_framing(replies.name, config.framings);
+    replies.max_frame_bytes = std::max(replies.max_frame_bytes, declared.max_frame_bytes);
+    return replies;
+}
+
 }  // namespace
 
 Service::Service(Image& image)
@@ -57,7 +65,6 @@ Service::Service(Image& image)
     make_listeners();
 }
 
-// What an upstream sends is bound by its framing, not by what this listener takes from clients.
 std::unique_ptr<Handler> Service::make_handler(const conf::Listener& listener, const conf::Config& config) {
     const conf::Handler& handler = listener.handler;
     std::unique_ptr<Proxy> proxy;
@@ -66,9 +73,8 @@ std::unique_ptr<Handler> Service::make_handler(const conf::Listener& listener, c
                                         image_.counts.turn(handler.upstream));
     }
     if (listener.framing.kind != conf::FramingKind::raw) {
-        const conf::Framing& declared = *conf::find_framing(listener.framing.name, config.framings);
-        const uint64_t most = std::max(listener.framing.max_frame_bytes, declared.max_frame_bytes);
-        return std::make_unique<Framed>(connections_, listener, std::move(proxy), most);
+        return std::make_unique<Framed>(connections_, listener, std::move(proxy),
+                                        replies_of(listener, config));
     }
     if (proxy) return proxy;
     if (handler.kind == conf::HandlerKind::discard) return std::make_unique<Discard>();

@@ -21,6 +21,7 @@ bool is_same_handler(const conf::Config& a, const conf::Handler& one, const conf
 bool cuts_alike(conf::Framing one, const conf::Framing& other) {
     one.name = other.name;
     one.max_frame_bytes = other.max_frame_bytes;
+    one.replies = other.replies;  // a name as well: what it stands for is compared by itself
     return one == other;
 }
 
@@ -32,6 +33,7 @@ std::optional<uint32_t> find_successor(const RosterListener& entry, const Roster
         if (next.name != old.name) continue;
         if (!is_same_handler(change.old_config, old.handler, change.new_config, next.handler)) break;
         if (!cuts_alike(old.framing, next.framing)) break;
+        if (!cuts_alike(old.reply_framing(), next.reply_framing())) break;
         return i;
     }
     return std::nullopt;

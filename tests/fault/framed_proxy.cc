@@ -19,5 +19,6 @@ BOOST_AUTO_TEST_CASE(walk_last_error) { FaultWalk(proxied_broken, plain).walk();
 BOOST_AUTO_TEST_CASE(walk_auth) { FaultWalk(proxied_auth, plain).walk(); }
 BOOST_AUTO_TEST_CASE(walk_refused) { FaultWalk(proxied_refused, plain).walk(); }
 BOOST_AUTO_TEST_CASE(walk_lengths) { FaultWalk(proxied_lengths, plain).walk(); }
+BOOST_AUTO_TEST_CASE(walk_raw_replies) { FaultWalk(proxied_raw_replies, plain).walk(); }
 
 BOOST_AUTO_TEST_SUITE_END()

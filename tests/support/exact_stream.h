@@ -33,7 +33,7 @@ struct FrameShape {
     explicit operator bool() const { return most_bytes != 0; }
     size_t header_bytes() const;
 };
-inline constexpr const char* kStreamFraming = "{length: {offset: 0, size: 4}}";
+inline constexpr const char* kStreamFraming = "length: {offset: 0, size: 4}";
 // The types of a stream with Answerer::routes are 0 to 5; the last one has no route.
 inline constexpr const char* kStreamRoutes =
     "{routes: [{types: 0-1, handler: echo}, {types: 2, handler: discard}, {types: 3, error: 503}, "

@@ -36,6 +36,8 @@ enum Side : unsigned {
     proxied_refused = 262144,  // some of them refused by an ERROR in its place
     // Echoed, of a framing that is not tcpd's, and more than limits.message_rate lets through at once:
     held_back = 524288,
+    // As proxied_lengths, what comes back is not cut:
+    proxied_raw_replies = 1048576,
 };
 
 // In what condition they are.
@@ -51,7 +53,8 @@ enum Case : unsigned {
 };
 
 inline constexpr unsigned kProxiedFrames = proxied | proxied_chunks | proxied_long | proxied_goodbye |
-                                           proxied_broken | proxied_lengths | proxied_auth | proxied_refused;
+                                           proxied_broken | proxied_lengths | proxied_auth | proxied_refused |
+                                           proxied_raw_replies;
 inline constexpr unsigned kProxy = client_side | upstream_side | kProxiedFrames;
 inline constexpr unsigned kChunks = framed_chunks | proxied_chunks;
 inline constexpr unsigned kLong = framed_long | proxied_long;

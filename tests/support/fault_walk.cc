@@ -76,7 +76,7 @@ void make_frames(Plan& plan, Side side) {
     if (side & kLong) plan.frames = {.least_bytes = 66'000, .most_bytes = 150'000};
     plan.frames.pings = (side & (kProxy | held_back)) == 0;
     plan.frames.greets = side & kProxy;
-    plan.frames.is_tcpd = (side & (proxied_lengths | held_back)) == 0;
+    plan.frames.is_tcpd = (side & (proxied_lengths | proxied_raw_replies | held_back)) == 0;
     plan.frames.authenticates = side & (framed_auth | proxied_auth);
     if (side == framed_auth) plan.up_bytes = 500;
     if (side == held_back) {
@@ -94,6 +94,7 @@ void make_frames(Plan& plan, Side side) {
 
 std::string framing_of(Side side) {
     if ((side & kFramed) == 0) return "";
+    if (side == proxied_raw_replies) return "framing: asked, ";
     if (side & (proxied_lengths | held_back)) return "framing: lengths, ";
     if ((side & (framed_auth | proxied_auth)) == 0) return "framing: tcpd, ";
     return fmt::format("framing: tcpd, auth: {{methods: [token], tokens: {}}}, ",
@@ -111,11 +112,12 @@ const char* handler_of(Side side) {
 std::string walk_config(Side side, Case in_case, const std::string& upstream) {
     std::string text = fmt::format(
         "workers: 1\nlog: {{level: info}}\nsupervisor: {{respawn: {{initial: 1ms, max: 1ms}}}}\n"
-        "framings: {{lengths: {}}}\n"
+        "framings: {{lengths: {{{}}}, asked: {{{}, replies: raw}}}}\n"
         "listeners: {{it: {{listen: '{}', {}limits: {{output_high: 16KiB, output_low: 4KiB, "
         "connections_per_ip: {}{}}}, handler: {}}}}}\n",
-        kStreamFraming, in_case == unix_socket ? "unix:$DIR/it.sock" : "127.0.0.1:0", framing_of(side),
-        in_case == limited ? kPlaces : 0, side == held_back ? ", message_rate: 50/s" : "", handler_of(side));
+        kStreamFraming, kStreamFraming, in_case == unix_socket ? "unix:$DIR/it.sock" : "127.0.0.1:0",
+        framing_of(side), in_case == limited ? kPlaces : 0, side == held_back ? ", message_rate: 50/s" : "",
+        handler_of(side));
     if (side & kProxy) text += fmt::format("upstreams: {{back: {{servers: ['{}']}}}}\n", upstream);
     return text;
 }

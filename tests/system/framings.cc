@@ -50,6 +50,8 @@ const Sample kSamples[] = {
      raw("\1\0\0\3")},
     {"jt808", "~abc~", "~~", "~abc", "abc"},
     {"mysql", raw("\3\0\0\1abc"), raw("\0\0\0\2"), raw("\3\0\0\1ab"), ""},
+    {"memcached_reply", raw("\x81\0\0\0\0\0\0\0\0\0\0\3abcdefghijklxyz"),
+     raw("\x81\0\0\0\0\0\0\0\0\0\0\0abcdefghijkl"), raw("\x81\0\0\0\0\0\0\0\0\0\0\0abcdefgh"), "\x80"},
     {"nul", raw("abc\0"), raw("\0"), "abc", ""},
     {"block", payload_of(64, 1), payload_of(64, 2), payload_of(63), ""},
 };

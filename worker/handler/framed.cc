@@ -16,20 +16,11 @@ using slot::CloseReason;
 using slot::SessionState;
 using What = FrameVerdict::What;
 
-namespace {
-
-conf::Framing with_most(conf::Framing framing, uint64_t max_frame_bytes) {
-    framing.max_frame_bytes = max_frame_bytes;
-    return framing;
-}
-
-}  // namespace
-
 Framed::Framed(Connections& connections, const conf::Listener& listener, std::unique_ptr<Proxy> proxy,
-               uint64_t most_of_reply)
+               const conf::Framing& replies)
     : connections_(connections),
       framing_(listener.framing),
-      reply_framing_(with_most(listener.framing, most_of_reply)),
+      reply_framing_(replies),
       authenticator_(listener.auth),
       routes_(listener.handler),
       rate_(listener.limits.message_rate.count, to_ns(listener.limits.message_rate.per)),
@@ -159,12 +150,16 @@ What Framed::what_of_upstream(ControlType type) {
     return type == ControlType::error ? What::pass : What::relay;
 }
 
+// Bytes that are not cut are no frames, and count for none.
+What Framed::what_of_reply(const Input& in, uint32_t type) const {
+    if (is_tcpd_ && type >= kFirstControlType) return what_of_upstream(static_cast<ControlType>(type));
+    return in.framing.config().kind == conf::FramingKind::raw ? What::relay : What::pass;
+}
+
 // What the frames in one run have in common; `rate_ns` is the record's as it will be.
 FrameVerdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) const {
-    const bool is_control = is_tcpd_ && type >= kFirstControlType;
-    if (in.from.is_dialled())
-        return {is_control ? what_of_upstream(static_cast<ControlType>(type)) : What::pass};
-    if (is_control) return {What::control};
+    if (in.from.is_dialled()) return {what_of_reply(in, type)};
+    if (is_tcpd_ && type >= kFirstControlType) return {What::control};
     if (!in.session.is_active()) return {What::unauthorized};
     const FrameVerdict verdict = routes_.find(type);
     if (!rate_.is_limited()) [[likely]]

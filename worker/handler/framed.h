@@ -29,10 +29,10 @@ inline constexpr uint32_t kMostGathered = slot::kLargeChunkBytes;
 
 class Framed : public Handler {
 public:
-    // `proxy`: for frames that go on to an upstream, whose own are cut with `most_of_reply` as their
-    // max_frame; nullptr: they don't.
+    // `proxy`: for frames that go on to an upstream, whose own are cut by `replies`, or pass as bytes where
+    // that is raw; nullptr: they don't.
     Framed(Connections& connections, const conf::Listener& listener, std::unique_ptr<Proxy> proxy,
-           uint64_t most_of_reply);
+           const conf::Framing& replies);
 
     Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) override;
     uint32_t most_received(Connection c) const override;
@@ -99,6 +99,7 @@ private:
     bool end_streamed(Input& in);
     FrameVerdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;
     static FrameVerdict::What what_of_upstream(ControlType type);
+    FrameVerdict::What what_of_reply(const Input& in, uint32_t type) const;
     void charge(Input& in, uint64_t rate_ns);
     void count(Input& in, uint32_t frames, uint64_t rate_ns);
     bool is_used_up(const Input& in, uint64_t rate_ns) const;
@@ -170,7 +171,7 @@ private:
     std::array<char, slot::kSmallChunkBytes> due_errors_;  // of the step in hand
     Addition addition_;                                    // of the step in hand
     std::string name_;
-    bool is_tcpd_;
+    bool is_tcpd_;           // in both directions
     bool judges_all_alike_;  // frames of the application, whatever their type
     slot::Tick auth_, frame_, heartbeat_;
     uint32_t misses_;

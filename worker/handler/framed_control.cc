@@ -306,8 +306,8 @@ Step Framed::on_fault(Input& in, const FrameProgress& frame, std::string_view fi
     log::limited(log::Level::warn, "malformed",
                  "listener \"{}\": {} {} is not {}: {} at byte {} of a frame: {}", name_,
                  in.from.is_dialled() ? "what its upstream sends to" : "what comes from",
-                 client_name(in.from), framing_.config().name, worker::name_of(frame.fault), frame.seen_bytes,
-                 describe_first_bytes(first_bytes.substr(0, 16)));
+                 client_name(in.from), in.framing.config().name, worker::name_of(frame.fault),
+                 frame.seen_bytes, describe_first_bytes(first_bytes.substr(0, 16)));
     const Step step{.consumed = in.bytes.count};
     if (in.from.is_dialled()) {
         return on_upstream_fault(in, FrameError::failed, "the upstream's reply is malformed",

@@ -41,6 +41,10 @@ public:
             config.upstreams.push_back(upstream(config.upstreams.size()));
         for (uint64_t left = random_() % 4; left > 0; --left)
             config.framings.push_back(framing(config.framings.size()));
+        // Without an upstream nobody replies.
+        for (Framing& one : config.framings)
+            if (!config.upstreams.empty() && flip())
+                one.replies = one_of<std::string>({"raw", "line", config.framings[0].name, one.name});
         for (uint64_t left = 1 + random_() % 4; left > 0; --left)
             config.listeners.push_back(listener(config.listeners.size(), config));
         return config;
@@ -162,7 +166,12 @@ private:
         drawn.limits.output_low_bytes = one_of<uint64_t>({1, 1025, 64 * 1024});
         drawn.handler.kind = one_of<HandlerKind>({HandlerKind::echo, HandlerKind::discard});
         const size_t upstreams = config.upstreams.size();
-        if (upstreams > 0 && flip())
+        const std::string& replies = drawn.framing.replies;
+        if (!replies.empty() && replies != drawn.framing.name) {
+            drawn.replies = *find_framing(replies, config.framings);
+            drawn.replies->replies.clear();
+        }
+        if (upstreams > 0 && (drawn.replies || flip()))
             drawn.handler = {HandlerKind::proxy, random_() % upstreams, {}};
         else if (has_frames && flip())
             drawn.handler = {HandlerKind::routes, 0, routes(drawn.framing)};

@@ -131,6 +131,45 @@ BOOST_AUTO_TEST_CASE(a_proxy_of_frames) {
     BOOST_TEST(problems_in(text) == "");
 }
 
+BOOST_AUTO_TEST_CASE(replies_of_another_shape) {
+    const std::string up = "upstreams: {u: {servers: 10.0.0.1:1}}\n";
+    const auto text = [&](const std::string& framings, const std::string& handler = "{proxy: u}") {
+        return with_listener("listen: 127.0.0.1:1, framing: asked, handler: " + handler,
+                             up + "framings: {" + framings + "}\n");
+    };
+    const auto asked = [](const std::string& replies) {
+        return "asked: {length: {size: 2}, replies: " + replies + "}";
+    };
+    const auto listener = [&](const std::string& framings) {
+        const Loaded loaded = load_text(text(framings));
+        BOOST_REQUIRE_EQUAL(problems_of(loaded), "");
+        BOOST_CHECK(load_text(dump(loaded.config)).config == loaded.config);
+        return loaded.config.listeners[0];
+    };
+    BOOST_TEST(!listener("asked: {length: {size: 2}}").replies);
+    BOOST_TEST(!listener(asked("asked")).replies);
+    for (const std::string name : {"raw", "line"})
+        BOOST_CHECK(listener(asked(name)).reply_framing() == *find_built_in_framing(name));
+    // Those of the other are for listeners that name it.
+    const std::string ack = "ack: {fixed: 1B, replies: asked}, ";
+    BOOST_TEST(listener(ack + asked("ack")).reply_framing().fixed_bytes == 1U);
+    BOOST_TEST(listener(ack + asked("ack")).framing.name == "asked");
+    BOOST_TEST(complaints_in(text(ack + asked("akc"))) ==
+               "framings.asked.replies: there is no framing \"akc\" (did you mean ack?)");
+    BOOST_TEST(complaints_in(text(asked("tcpd"))) ==
+               "framings.asked.replies: framing tcpd is for both directions, and answers nothing else (raw, "
+               "line, or a name under framings)");
+    BOOST_TEST(complaints_in(text(asked("''"))) ==
+               "framings.asked.replies: is empty (the name of a framing is needed)");
+    for (const std::string handler : {"echo", "discard", "{routes: [{default: true, handler: discard}]}"}) {
+        BOOST_TEST(
+            complaints_in(text(asked("raw"), handler)) ==
+            "listeners.a.framing: framing \"asked\" has replies: raw, which only servers send (handler: "
+            "{proxy: UPSTREAM}, or a framing without replies)");
+        BOOST_TEST(complaints_in(text(asked("asked"), handler)) == "");
+    }
+}
+
 BOOST_AUTO_TEST_CASE(the_dump_has_what_may_be_written_only) {
     const auto dump_of = [](const std::string& keys) { return dump(load_text(text_of(keys)).config); };
     const auto has = [](const std::string& text, const char* line) {

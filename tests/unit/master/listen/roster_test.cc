@@ -125,6 +125,24 @@ BOOST_AUTO_TEST_CASE(another_way_to_cut_is_another_listener_another_limit_is_not
     BOOST_TEST(id_of(desk.roster, 0) == 1U);
 }
 
+// By whatever name.
+BOOST_AUTO_TEST_CASE(another_way_to_cut_replies_is_another_listener) {
+    conf::Listener framed = listener("a");
+    framed.framing.kind = conf::FramingKind::length;
+    Desk desk(config({framed}));
+    framed.replies = framed.framing;
+    framed.replies->name = framed.framing.replies = "another";
+    desk.change(config({framed}));
+    BOOST_TEST(desk.find(0)->is_in_force());
+    framed.replies->kind = conf::FramingKind::line;
+    desk.change(config({framed}));
+    BOOST_TEST(!desk.find(0)->is_in_force());
+    BOOST_TEST(id_of(desk.roster, 0) == 1U);
+    framed.replies->kind = conf::FramingKind::raw;
+    desk.change(config({framed}));
+    BOOST_TEST(id_of(desk.roster, 0) == 2U);
+}
+
 BOOST_AUTO_TEST_CASE(the_upstream_counts_by_its_name) {
     Desk desk(config({listener("a", conf::HandlerKind::proxy, 0)}, {"x", "y"}));
     desk.change(config({listener("a", conf::HandlerKind::proxy, 1)}, {"y", "x"}));

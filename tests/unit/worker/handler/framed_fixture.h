@@ -66,8 +66,7 @@ struct FramedFixture : SlotFixture {
         set_now();
     }
     void install() {
-        framed =
-            std::make_unique<Framed>(worker->connections, config, nullptr, config.framing.max_frame_bytes);
+        framed = std::make_unique<Framed>(worker->connections, config, nullptr, config.framing);
         worker->rules[0].handler = framed.get();
         worker->rules[0].closing = ticks_of(30'000'000'000);
     }
