@@ -90,7 +90,7 @@ bool Framed::is_sound(Connection c) {
         const uint64_t kept = chunks.link(session.chunk()).range;
         return (is_joining || c.has(slot::kThrottled)) && kept != 0 && kept <= chunks.bytes(session.chunk());
     }
-    return !is_joining && frame.seen_bytes <= chunks.bytes(session.chunk());
+    return !is_joining && frame.seen_bytes - left_out_bytes(session, frame) <= chunks.bytes(session.chunk());
 }
 
 char* Framed::describe(Connection c, char* text) const {
@@ -159,7 +159,9 @@ What Framed::what_of_reply(const Input& in, uint32_t type) const {
 // What the frames in one run have in common; `rate_ns` is the record's as it will be.
 FrameVerdict Framed::judge(const Input& in, uint32_t type, uint64_t* rate_ns) const {
     if (in.from.is_dialled()) return {what_of_reply(in, type)};
-    if (is_tcpd_ && type >= kFirstControlType) return {What::control};
+    const bool is_first =
+        type == static_cast<uint32_t>(ControlType::auth) || type == static_cast<uint32_t>(ControlType::close);
+    if (is_tcpd_ && type >= kFirstControlType && (is_first || in.session.is_active())) return {What::control};
     if (!in.session.is_active()) return {What::unauthorized};
     const FrameVerdict verdict = routes_.find(type);
     if (!rate_.is_limited()) [[likely]]
@@ -246,8 +248,8 @@ Step Framed::go_on(Input& in) {
     const uint64_t before = frame.seen_bytes;
     const slot::SessionWord word = in.session.word();
     const slot::ChunkId chunk = in.session.chunk();
-    const std::string_view head =
-        chunk != 0 ? std::string_view(connections_.chunks().data(chunk), before) : std::string_view();
+    std::string_view head;
+    if (chunk != 0) head = {connections_.chunks().data(chunk), before - left_out_bytes(in.session, frame)};
     const FrameStep next = in.framing.feed(frame, head, in.text);
     if (next == FrameStep::bad) {
         std::string first(head.substr(0, 16));
@@ -363,7 +365,8 @@ Step Framed::gather(Input& in, const FrameProgress& frame, uint32_t count) {
     Step step{.consumed = count};
     const bool is_over = chunks.is_over_budget();
     const bool is_begun =
-        in.session.progress().is_header_known && frame.seen_bytes <= chunks.bytes(in.session.chunk());
+        in.session.progress().is_header_known &&
+        frame.seen_bytes - left_out_bytes(in.session, frame) <= chunks.bytes(in.session.chunk());
     const bool has_errors = is_tcpd_ && !in.from.is_dialled();
     if (is_over && !is_begun && has_errors && !in.session.is_active()) return shed(in, step);
     const bool is_refused = is_over && !is_begun && has_errors && frame.is_header_known;
@@ -385,26 +388,44 @@ uint32_t Framed::most_received(Connection c) const {
     const slot::ChunkId chunk = session_of(c).chunk();
     if (chunk == 0 || connections_.chunks().bytes(chunk) > slot::kSmallChunkBytes)
         return slot::kSmallChunkBytes;
-    const uint64_t held = std::min<uint64_t>(session_of(c).progress().seen_bytes, slot::kSmallChunkBytes - 1);
+    const Session session = session_of(c);
+    const FrameProgress frame = session.progress();
+    const uint64_t held =
+        std::min<uint64_t>(frame.seen_bytes - left_out_bytes(session, frame), slot::kSmallChunkBytes - 1);
     return static_cast<uint32_t>(slot::kSmallChunkBytes - held);
 }
 
+// Of a frame in hand, what its chunk does not have: the header of an AUTH that fits no small chunk with it. How
+// much came says so, in the same commit as the chunk.
+uint64_t Framed::left_out_bytes(Session session, const FrameProgress& frame) const {
+    if (session.word().state != SessionState::authenticating) return 0;
+    const slot::ChunkId chunk = session.chunk();
+    const uint64_t room = chunk == 0 ? slot::kSmallChunkBytes : connections_.chunks().bytes(chunk);
+    return frame.seen_bytes > room ? frame.header_bytes : 0;
+}
+
 // Behind what is gathered already. A small chunk at first, whatever a length claims: who sends little costs
-// little. The chunk that it is in now; 0: there is no memory.
+// little, and who has not said who he is never gets a larger one. The chunk that it is in now; 0: there is no
+// memory.
 slot::ChunkId Framed::hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step) {
     slot::ChunkPool& chunks = connections_.chunks();
     const uint64_t before = frame.seen_bytes - count;
-    slot::ChunkId chunk = in.session.chunk();
-    if (chunk == 0 || frame.seen_bytes > chunks.bytes(chunk)) {
-        const slot::ChunkId former = chunk;
-        if (frame.seen_bytes > slot::kLargeChunkBytes) return 0;
-        chunk = frame.seen_bytes <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
+    const uint64_t left_out = left_out_bytes(in.session, frame);
+    const uint64_t kept = frame.seen_bytes - left_out;
+    const slot::ChunkId former = in.session.chunk();
+    slot::ChunkId chunk = former;
+    if (former == 0 || kept > chunks.bytes(former) || (left_out != 0 && before <= chunks.bytes(former))) {
+        if (kept > slot::kLargeChunkBytes) return 0;
+        chunk = kept <= slot::kSmallChunkBytes ? chunks.take_small() : chunks.take_large();
         if (chunk == 0) return 0;
-        if (former != 0) std::memcpy(chunks.data(chunk), chunks.data(former), before);
+        if (former != 0 && before > left_out)
+            std::memcpy(chunks.data(chunk), chunks.data(former) + left_out, before - left_out);
         add_to(*step).spent[1] = former;
         in.session.set_chunk(in.changes, chunk);
     }
-    std::memcpy(chunks.data(chunk) + before, in.text.data(), count);
+    const uint64_t begin = std::max(before, left_out);
+    std::memcpy(chunks.data(chunk) + begin - left_out, in.text.data() + begin - before,
+                frame.seen_bytes - begin);
     return chunk;
 }
 
@@ -413,6 +434,7 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId c
                           Step step) {
     uint64_t rate_ns = in.session.record().rate_ns;
     const FrameVerdict verdict = judge(in, frame.type, &rate_ns);
+    const uint64_t left_out = left_out_bytes(in.session, frame);
     in.session.set_progress(in.changes, {});
     in.session.set_chunk(in.changes, 0);
     if (verdict.what == What::pass || verdict.what == What::relay) {
@@ -432,9 +454,11 @@ Step Framed::end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId c
     }
     if (verdict.what == What::refuse) charge(in, rate_ns);
     // What is that long is no control frame, and refused without a look at it.
-    const std::string_view held(connections_.chunks().data(chunk), frame.total_bytes - beyond);
-    const std::string_view payload =
-        beyond == 0 ? held.substr(frame.header_bytes, frame.payload_bytes()) : std::string_view();
+    std::string_view payload;
+    if (beyond == 0) {
+        const char* begin = connections_.chunks().data(chunk) + frame.header_bytes - left_out;
+        payload = {begin, static_cast<size_t>(frame.payload_bytes())};
+    }
     return answer(in, verdict, frame, payload, step);
 }
 

@@ -95,6 +95,7 @@ private:
     Step begin_passing(Input& in, const FrameProgress& frame, uint32_t count);
     Step begin_dropping(Input& in, const FrameProgress& frame, Step step);
     Step end_gathered(Input& in, const FrameProgress& frame, slot::ChunkId chunk, uint32_t beyond, Step step);
+    uint64_t left_out_bytes(Session session, const FrameProgress& frame) const;
     slot::ChunkId hold(Input& in, const FrameProgress& frame, uint32_t count, Step* step);
     bool end_streamed(Input& in);
     FrameVerdict judge(const Input& in, uint32_t type, uint64_t* rate_ns) const;

@@ -131,6 +131,46 @@ BOOST_FIXTURE_TEST_CASE(a_session_outlives_its_worker_in_each_state, AuthFixture
     check_no_chunk_is_left();
 }
 
+struct LongTokenFixture : FramedFixture {
+    LongTokenFixture() : FramedFixture(listener()) {}
+    static std::string auth() { return control(ControlType::auth, "\x01" + std::string(4095, 's')); }
+    static conf::Listener listener() {
+        conf::Listener one = AuthFixture::listener();
+        const std::string token(4095, 's');
+        SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(),
+               one.auth.tokens[0].sha256.data());
+        return one;
+    }
+    uint64_t used() { return worker->connections.chunks().used_bytes(); }
+};
+
+BOOST_FIXTURE_TEST_CASE(who_has_not_said_who_he_is_costs_a_small_chunk_at_most, LongTokenFixture) {
+    for (const size_t first : {1, 10, 11, 12, 2000, 4096, 4097, 4106}) {
+        for (const size_t second : {size_t{1}, size_t{4090}, auth().size()}) {
+            const Ends e = client();
+            const size_t end = std::min(first + second, auth().size() - 1);
+            asks(e, auth().substr(0, first), "");
+            BOOST_TEST(used() <= slot::kSmallChunkBytes);
+            succeed();
+            asks(e, auth().substr(first, end - first), "");
+            BOOST_TEST(used() <= slot::kSmallChunkBytes);
+            succeed();
+            const std::string id(reinterpret_cast<const char*>(session(e).id), sizeof session(e).id);
+            asks(e, auth().substr(end) + frame(7, "hello"),
+                 control(ControlType::auth_ok, id) + frame(7, "hello"));
+            worker->connections.end(at(e.server), slot::CloseReason::stopped);
+            check_no_chunk_is_left();
+        }
+    }
+}
+
+BOOST_FIXTURE_TEST_CASE(who_begins_with_another_control_frame_is_refused_before_it_is_whole, AuthFixture) {
+    const Ends e = client();
+    asks(e, control(ControlType::ping, std::string(4096, 'x')).substr(0, 4105),
+         error(FrameError::unauthorized, "authentication comes first"));
+    BOOST_TEST(worker->connections.chunks().used_bytes() == 0u);
+}
+
 BOOST_FIXTURE_TEST_CASE(an_identity_in_quarantine_is_refused, AuthFixture) {
     Connections& connections = worker->connections;
     const uint64_t key = connections.addresses().key_of_name(0, "alice");
