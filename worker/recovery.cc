@@ -333,17 +333,18 @@ void Recovery::resume_receiving(Connection source) {
 }
 
 // How much the predecessor's recv took. Of a socket that was reset the books don't say whether a FIN came before;
-// the error does, once: to ask for it twice, after another death, is no use, so none is the answer then.
+// the error does, once: where a send was told it before, or a successor that died since, none is the answer, unless
+// the books have one byte too few, which that FIN would be.
 std::optional<uint64_t> Recovery::taken_of(Connection source, const SocketCounts& counts) {
-    const bool was_told =
-        counts.taken + 1 == source->received;  // recv told of the reset, and there was no FIN
-    if (!counts.is_reset && !was_told) return counts.taken - source->received;
-    if (source.has(slot::kFailed)) return std::nullopt;
-    connections_.resume_reset(source);
-    if (was_told) return 0;
+    const bool had_failed = source.has(slot::kFailed);
+    const bool is_nothing = counts.taken + 1 == source->received;  // and there was no FIN
+    if (!counts.is_reset && !is_nothing && !had_failed) return counts.taken - source->received;
+    if (!had_failed) connections_.resume_reset(source);
+    if (is_nothing) return 0;
     int error = 0;
     socklen_t length = sizeof error;
     getsockopt(source.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+    if (had_failed || error == 0) return std::nullopt;
     return counts.taken - source->received - (error == EPIPE ? 1 : 0);
 }
 

@@ -14,5 +14,7 @@ BOOST_AUTO_TEST_CASE(walk_client_ends_first) { FaultWalk(client_side, client_end
 BOOST_AUTO_TEST_CASE(walk_upstream_ends_first) { FaultWalk(client_side, upstream_ends_first).walk(); }
 BOOST_AUTO_TEST_CASE(walk_urgent_byte) { FaultWalk(client_side, urgent_byte).walk(); }
 BOOST_AUTO_TEST_CASE(walk_unix_socket) { FaultWalk(client_side, unix_socket).walk(); }
+BOOST_AUTO_TEST_CASE(walk_client_resets) { FaultWalk(client_side, client_resets).walk(); }
+BOOST_AUTO_TEST_CASE(walk_upstream_resets) { FaultWalk(client_side, upstream_resets).walk(); }
 
 BOOST_AUTO_TEST_SUITE_END()

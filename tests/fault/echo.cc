@@ -14,5 +14,6 @@ BOOST_AUTO_TEST_CASE(walk_client_ends_first) { FaultWalk(echo, client_ends_first
 BOOST_AUTO_TEST_CASE(walk_urgent_byte) { FaultWalk(echo, urgent_byte).walk(); }
 BOOST_AUTO_TEST_CASE(walk_unix_socket) { FaultWalk(echo, unix_socket).walk(); }
 BOOST_AUTO_TEST_CASE(walk_limited) { FaultWalk(echo, limited).walk(); }
+BOOST_AUTO_TEST_CASE(walk_client_resets) { FaultWalk(echo, client_resets).walk(); }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -15,5 +15,7 @@ BOOST_AUTO_TEST_CASE(walk_upstream_ends_first) { FaultWalk(upstream_side, upstre
 BOOST_AUTO_TEST_CASE(walk_urgent_byte) { FaultWalk(upstream_side, urgent_byte).walk(); }
 BOOST_AUTO_TEST_CASE(walk_refused) { FaultWalk(upstream_side, refused).walk(); }
 BOOST_AUTO_TEST_CASE(walk_unix_socket) { FaultWalk(upstream_side, unix_socket).walk(); }
+BOOST_AUTO_TEST_CASE(walk_client_resets) { FaultWalk(upstream_side, client_resets).walk(); }
+BOOST_AUTO_TEST_CASE(walk_upstream_resets) { FaultWalk(upstream_side, upstream_resets).walk(); }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -95,6 +95,9 @@ protected:
     }
     uint64_t urgent_at() const override { return plan_.urgent ? sizeof(Hello) : kEndless; }
     bool awaits_bytes() const override { return received_ < most_bytes(); }
+    bool resets_now() const override {
+        return plan_.resets && sent_ == up_bytes_ && received_ >= most_bytes() / 2;
+    }
 
 private:
     void begin_frames(uint64_t seed) {

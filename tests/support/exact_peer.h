@@ -27,6 +27,7 @@ struct Plan {
     bool paced = false;               // reads no more than once a millisecond
     bool urgent = false;              // one urgent byte early in each stream
     bool ends_at_once = false;        // FIN as soon as all is sent; false: once all is answered
+    bool resets = false;              // RST once all is sent, and half of the answer is there
     bool far_ends_first = false;
     bool far_resets = false;
     bool holds = false;    // stays connected after up_bytes, until wind_down

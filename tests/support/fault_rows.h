@@ -50,6 +50,9 @@ enum Case : unsigned {
     unix_socket = 32,  // on both sides; one connection may be closed for each kill
     limited = 64,      // limits.connections_per_ip
     refused = 128,     // the upstream has another server, which refuses
+    // The peer resets each connection, in the middle of what it got:
+    client_resets = 256,
+    upstream_resets = 512,
 };
 
 inline constexpr unsigned kProxiedFrames = proxied | proxied_chunks | proxied_long | proxied_goodbye |
@@ -65,7 +68,8 @@ inline constexpr unsigned kSending = echo | kProxy | kFramed;
 inline constexpr unsigned kFlushing = kChunks | framed_discard | framed_routes;
 inline constexpr unsigned kSendingAtOnce = kSending & ~(kChunks | framed_discard);
 inline constexpr unsigned kAllSides = kSending | discard;
-inline constexpr unsigned kAllCases = 255;
+inline constexpr unsigned kAllCases = 1023;
+inline constexpr unsigned kResets = client_resets | upstream_resets;  // nobody is to get the end of input
 
 enum class Provoked {
     by_traffic,      // a worker passes it as it serves
@@ -102,8 +106,9 @@ inline constexpr Row journal_count_published_not_applied{Provoked::by_traffic};
 inline constexpr Row journal_half_applied{Provoked::by_traffic};
 inline constexpr Row journal_applied_not_idle{Provoked::by_traffic};
 inline constexpr Row interest_before_change{Provoked::by_traffic, kSending, pressure};
-inline constexpr Row shutdown_published_not_called{Provoked::by_traffic, kProxy | framed_closed};
-inline constexpr Row shutdown_called{Provoked::by_traffic, kProxy | framed_closed};
+inline constexpr Row shutdown_published_not_called{Provoked::by_traffic, kProxy | framed_closed,
+                                                   kAllCases & ~kResets};
+inline constexpr Row shutdown_called{Provoked::by_traffic, kProxy | framed_closed, kAllCases & ~kResets};
 inline constexpr Row dial_socket_not_published{Provoked::by_traffic, kProxy};
 inline constexpr Row dial_published_not_connected{Provoked::by_traffic, kProxy};
 inline constexpr Row dial_connecting{Provoked::by_traffic, kProxy};

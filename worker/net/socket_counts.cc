@@ -82,7 +82,7 @@ SocketCounts count_bytes(int fd, bool end_out, bool dialled) {
     const uint8_t state = books.info.tcpi_state;
     SocketCounts counts;
     counts.is_known = true;
-    counts.is_reset = state == kClose && has_error(fd);
+    counts.is_reset = state == kClose && (!end_out || has_error(fd));  // else both ended
     counts.taken =
         books.info.tcpi_bytes_received - static_cast<uint64_t>(books.unread) - has_end_in(fd, state);
     counts.given = books.info.tcpi_bytes_acked + static_cast<uint64_t>(books.unsent) - end_out -

@@ -14,7 +14,8 @@ namespace tcpd::worker {
 
 struct SocketCounts {
     bool is_known = false;  // false: no TCP socket
-    // It was reset, and nobody was told yet: whether F is in `taken` then, the error tells (EPIPE: it is not).
+    // It was reset. Whether F is in `taken` then, the error tells (EPIPE: it is not), as long as nobody was told: F
+    // is taken for 1 from then on.
     bool is_reset = false;
     uint64_t taken = 0, given = 0;
 };
