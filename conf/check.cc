@@ -16,8 +16,6 @@ namespace {
 
 // The longest that a time-out may be by itself; a worker's clock tells no more than 416 days apart.
 constexpr Duration kMaxHeartbeat = std::chrono::hours{24 * 365};
-// TCP_USER_TIMEOUT is an int of milliseconds: tcp(7).
-constexpr Duration kMaxUserTimeout{INT32_MAX};
 
 void check_any_listener(Draft& draft) {
     if (!draft.config.listeners.empty()) return;
@@ -82,16 +80,6 @@ void resolve_upstreams(Draft& draft) {
         else
             draft.config.listeners[use.listener].handler.upstream = found->second;
     }
-}
-
-void check_keepalive(Draft& draft, const Keepalive& keepalive, const std::string& key_path) {
-    const Duration sum = keepalive.idle + keepalive.interval * keepalive.probes;
-    if (sum <= kMaxUserTimeout) return;
-    draft.add_problem(
-        key_path,
-        fmt::format("idle + interval * probes is {} (at most {}, which is what TCP_USER_TIMEOUT takes)",
-                    format_duration(sum),
-                    format_duration(std::chrono::floor<std::chrono::seconds>(kMaxUserTimeout))));
 }
 
 void check_heartbeat(Draft& draft, const Heartbeat& heartbeat, const std::string& key_path) {
@@ -211,12 +199,9 @@ void check_together(Draft& draft, bool is_whole) {
         const std::string key_path = below("listeners", listener.name);
         check_unix(draft, listener, key_path + ".unix");
         check_addresses(draft, listener, key_path);
-        check_keepalive(draft, listener.keepalive, key_path + ".keepalive");
         check_heartbeat(draft, listener.heartbeat, key_path + ".heartbeat");
         check_water_marks(draft, listener.limits, key_path + ".limits");
     }
-    for (const Upstream& upstream : draft.config.upstreams)
-        check_keepalive(draft, upstream.keepalive, below("upstreams", upstream.name) + ".keepalive");
 }
 
 }  // namespace tcpd::conf

@@ -211,7 +211,10 @@ const auto kRows = std::to_array<Row>({
     {"listeners.NAME.heartbeat.misses",
      Count{[](const Target& t) { return &t.listener->heartbeat.misses; }, 1, 255},
      "unanswered PINGs until the connection counts as lost"},
-    {"listeners.NAME.keepalive", Section{}, "TCP keep-alive towards clients, and TCP_USER_TIMEOUT to match"},
+    {"listeners.NAME.keepalive", Section{},
+     "a client is unreachable of which nothing was heard for idle + interval * probes, whether it is probed "
+     "or "
+     "owes an acknowledgement"},
     {"listeners.NAME.keepalive.idle",
      keepalive_time([](const Target& t) { return &t.listener->keepalive.idle; }),
      "silence before the first probe, whole seconds"},
@@ -234,7 +237,7 @@ const auto kRows = std::to_array<Row>({
      "whole time to flush and close"},
     {"listeners.NAME.timeouts.slow_reader",
      time_limit([](const Target& t) { return &t.listener->timeouts.slow_reader; }),
-     "unsent output, and no byte of it acknowledged"},
+     "unsent output, here or in the kernel, and no byte of it acknowledged"},
     {"listeners.NAME.timeouts.frame", time_limit([](const Target& t) { return &t.listener->timeouts.frame; }),
      "a frame has begun, and no further byte of it comes", "", false, kFrames},
     {"listeners.NAME.limits", Section{}, "what one listener may take"},
@@ -294,7 +297,10 @@ const auto kRows = std::to_array<Row>({
      Choice{kBalances, [](const Target& t) { return static_cast<size_t>(t.upstream->balance); },
             [](const Target& t, size_t word) { t.upstream->balance = static_cast<Balance>(word); }},
      "round_robin, the only one so far: in turn; one that refuses is passed over"},
-    {"upstreams.NAME.keepalive", Section{}, "TCP keep-alive towards servers, and TCP_USER_TIMEOUT to match"},
+    {"upstreams.NAME.keepalive", Section{},
+     "a server is unreachable of which nothing was heard for idle + interval * probes, whether it is probed "
+     "or "
+     "owes an acknowledgement"},
     {"upstreams.NAME.keepalive.idle",
      keepalive_time([](const Target& t) { return &t.upstream->keepalive.idle; }),
      "silence before the first probe, whole seconds"},

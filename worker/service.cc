@@ -98,8 +98,11 @@ void Service::make_rules() {
         rules->half_close = ticks_of(to_ns(listener.timeouts.half_close));
         rules->closing = ticks_of(to_ns(listener.timeouts.closing));
         rules->slow_reader = ticks_of(to_ns(listener.timeouts.slow_reader));
+        rules->client_gone = ticks_of(to_ns(listener.keepalive.patience()));
         if (listener.handler.kind == conf::HandlerKind::proxy) {
-            rules->dial = ticks_of(to_ns(config.upstreams[listener.handler.upstream].dial_timeout));
+            const conf::Upstream& upstream = config.upstreams[listener.handler.upstream];
+            rules->dial = ticks_of(to_ns(upstream.dial_timeout));
+            rules->server_gone = ticks_of(to_ns(upstream.keepalive.patience()));
         }
         rules->drain_begin_ns = born.drain_begin_ns;
         rules->drain_until_ns = born.drain_end_ns;

@@ -37,6 +37,10 @@ inline constexpr uint16_t kThrottled = 128;  // not read until its messages are 
 // kept for what is to come.)
 inline constexpr uint16_t kFailed = 2048;
 
+// Record::awaited, since it was sent something.
+inline constexpr uint8_t kAwaited = 1;     // the kernel is asked now and then whether it has it
+inline constexpr uint8_t kUnanswered = 2;  // when it was asked last, an acknowledgement was due
+
 // The part of a record that is stored as one word.
 struct RecordWord {
     uint32_t generation = 0;  // of this use of the descriptor; the epoll registration carries it
@@ -86,7 +90,9 @@ struct Record {
     uint32_t dropped;     // bytes read since it was shut while closing
     uint32_t faulted_at;  // low half of `received` when a worker fell over what came then
     uint8_t faults;       // 0: none did
-    uint8_t spare[3];
+    uint8_t awaited;      // kAwaited, kUnanswered; 0: the peer has acknowledged all that was sent
+    // Low half of the tick of the look that first saw it unanswered.
+    uint16_t awaited_since;
     // Low half of what the peer had taken when output was last seen in the kernel; 0: none was.
     uint32_t taken;
 };

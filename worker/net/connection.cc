@@ -230,6 +230,13 @@ void Connections::on_send_error(Connection c, int error) {
     arm(c);
 }
 
+// The kernel has not given it up yet, so that no event tells when the last of what it had sent is read.
+void Connections::on_gone(Connection c) {
+    if (!passes_on(c) || !has_unread(c.fd())) return on_error(c, ETIMEDOUT);
+    on_send_error(c, ETIMEDOUT);
+    if (!c.has(slot::kEndIn)) deadlines_.arm(c.fd(), now_ + kAnswerTicks);
+}
+
 // Whether its input goes to a connection that can take it.
 bool Connections::passes_on(Connection c) const {
     if (c.state() != State::open || c.has(slot::kClosing)) return false;

@@ -22,6 +22,7 @@
 #include "worker/net/numbers.h"
 #include "worker/net/poller.h"
 #include "worker/net/rules.h"
+#include "worker/net/silence.h"
 
 namespace tcpd::worker {
 
@@ -135,6 +136,11 @@ public:
     void arm(Connection c);
     // True: what is due was looked at; else the rest comes first in the next call.
     bool look_at_deadlines(uint64_t until_ns = ~uint64_t{0});
+    // Before anything is sent to it: until it has all of it, the kernel is asked now and then whether it is there.
+    void await_answer(Connection c) {
+        if (c->awaited == 0) [[unlikely]]
+            begin_to_await(c);
+    }
     // Whether the peer took some of the output that lay in the kernel when it was last asked. Nothing did:
     // `at_first`, if some does now.
     bool sees_output_taken(Connection c, bool at_first);
@@ -180,6 +186,7 @@ private:
     void on_end_of_input(Connection c);
     void on_error(Connection c, int error = 0);  // 0: SO_ERROR tells
     void on_send_error(Connection c, int error);
+    void on_gone(Connection c);
     bool passes_on(Connection c) const;
     void fail(Connection c, slot::CloseReason reason, uint16_t flags);
     slot::CloseReason reason_of(Connection c, int error) const;
@@ -224,13 +231,17 @@ private:
     Connection place(int fd, const slot::Record& fields, slot::RecordWord* word);
     // What is due next about a connection, and in how many ticks.
     struct Due {
-        enum class What : uint8_t { end, last_word, dial_timeout, dial_again, handler, look };
+        enum class What : uint8_t { end, last_word, dial_timeout, dial_again, handler, look, peer };
         int32_t left = kNoDeadline;
         What what = What::end;
         slot::CloseReason why = slot::CloseReason::none;  // of `end`
     };
     Due next_due(Connection c) const;
     void on_deadline(int fd);
+    Patience patience_of(Connection c) const;
+    bool is_looked_at(Connection c) const;
+    void begin_to_await(Connection c);
+    bool look_at_peer(Connection c);
     void on_end_due(Connection c, slot::CloseReason why);
     void on_handler_due(Connection c);
 

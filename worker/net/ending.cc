@@ -120,6 +120,7 @@ void Connections::leave_peer(Connection c, Connection peer) {
 }
 
 void Connections::shut(Connection c) {
+    await_answer(c);
     c.set(slot::kEndOut);
     FAULT_POINT(shutdown_published_not_called);
     shutdown(c.fd(), SHUT_WR);

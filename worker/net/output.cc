@@ -73,6 +73,7 @@ void Connections::resume_sent(Connection source, uint32_t begun, Connection targ
 
 void Connections::complete_send(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes,
                                 uint32_t sent) {
+    await_answer(target);
     redo.set(&target->sent, target->sent + sent);
     if (sent == bytes.count) [[likely]] {
         commit_step(redo);
@@ -270,6 +271,7 @@ void Connections::resume_flushed(Connection target, uint32_t sent) {
 }
 
 void Connections::complete_flush(Connection c, uint32_t sent) {
+    await_answer(c);
     const ChunkId first = first_of(c->out);
     slot::Journal::Redo redo(journal_);
     redo.set(&c->sent, c->sent + sent);

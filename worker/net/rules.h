@@ -17,6 +17,8 @@ struct Rules {
     uint32_t id = 0;  // stable
     std::string name;
     slot::Tick idle = 0, half_close = 0, closing = 0, slow_reader = 0, dial = 0;  // 0: no limit
+    // Nothing is heard of a client, or a server, that is to acknowledge something; 0: nobody looks.
+    slot::Tick client_gone = 0, server_gone = 0;
     // Of a listener that a reload removed or replaced; drain_until_ns 0: no limit, or no drain at all.
     uint64_t drain_begin_ns = 0, drain_until_ns = 0;
     bool drain_spread = false;

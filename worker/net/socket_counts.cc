@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "daemon/base/net/address.h"
@@ -23,6 +24,8 @@ constexpr uint8_t kClose = 7;
 constexpr uint8_t kCloseWait = 8;
 constexpr uint8_t kLastAck = 9;
 constexpr uint8_t kClosing = 11;
+
+slot::Tick ticks_of_ms(uint32_t milliseconds) { return slot::to_tick(uint64_t{milliseconds} * 1'000'000); }
 
 bool has_error(int fd) {
     pollfd state{fd, 0, 0};
@@ -88,6 +91,19 @@ SocketCounts count_bytes(int fd, bool end_out, bool dialled) {
     counts.given = books.info.tcpi_bytes_acked + static_cast<uint64_t>(books.unsent) - end_out -
                    (dialled && state != kSynSent);
     return counts;
+}
+
+PeerSigns read_signs(int fd) {
+    tcp_info info{};
+    socklen_t length = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return {};
+    const uint32_t unsent = info.tcpi_notsent_bytes;
+    return {.is_known = true,
+            .is_settled = info.tcpi_unacked == 0 && unsent == 0,
+            .is_unanswered = info.tcpi_unacked != 0 || info.tcpi_probes != 0,
+            .is_shut = info.tcpi_unacked == 0 && unsent != 0,
+            .heard = ticks_of_ms(std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv)),
+            .sent = ticks_of_ms(info.tcpi_last_data_sent)};
 }
 
 Stray look_at_stray(int fd) {

@@ -1,7 +1,7 @@
 #pragma once
 
 // How many bytes went through a TCP socket by the kernel's own books: how a successor learns whether a recv
-// or send that its predecessor died in had done its work. Worker only.
+// or send that its predecessor died in had done its work; and what else the kernel tells of a socket. Worker only.
 //   taken = tcpi_bytes_received - SIOCINQ - F     F: the peer's FIN is in, which counts as a byte received
 //   given = tcpi_bytes_acked + SIOCOUTQ - G - S   G: our FIN is out; S: a dialled socket's SYN was acked
 // Source: tcp(7) TCP_INFO, SIOCINQ, SIOCOUTQ; RFC 4898 tcpEStatsAppHCThruOctets*.
@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "daemon/base/net/address.h"
+#include "worker/net/silence.h"
 
 namespace tcpd::worker {
 
@@ -22,6 +23,9 @@ struct SocketCounts {
 
 // `end_out`: our FIN was sent, `dialled`: by connect. Exact for a socket that no one else uses meanwhile.
 SocketCounts count_bytes(int fd, bool end_out, bool dialled);
+
+// What the kernel heard of the other end.
+PeerSigns read_signs(int fd);
 
 // A descriptor that no record accounts for.
 enum class Stray { none, connected, listening, unconnected, other };

@@ -10,6 +10,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/fault_point.h"
 #include "worker/net/connections.h"
+#include "worker/net/socket_counts.h"
 
 namespace tcpd::worker {
 
@@ -234,6 +235,10 @@ Connections::Due Connections::next_due(Connection c) const {
             consider_end(later(c->ended_tick, active), rules.half_close, CloseReason::half_closed);
         }
     }
+    // Those that are due sooner are armed by the look before.
+    if (is_looked_at(c)) {
+        consider(Due::What::peer, static_cast<int32_t>(std::max(patience_of(c).period(), kLookTicks)));
+    }
     if (!c.is_dialled() && !closes) {
         const DrainTime drain = drain_of(c);
         const bool spread = drain.spread && !rules.handler->says_goodbye();
@@ -263,6 +268,7 @@ void Connections::on_deadline(int fd) {
     const Connection c = at(fd);
     if (!c) return;
     take_in_hand(c);
+    if (is_looked_at(c) && c.state() == State::open && !look_at_peer(c)) return;
     const Due due = next_due(c);
     if (due.what == Due::What::look && c.has(slot::kFailed)) return advance(c);
     if (due.what == Due::What::look && !rules_of(c)->handler->keeps_input(c) && has_only_end_unread(fd)) {
@@ -279,8 +285,49 @@ void Connections::on_deadline(int fd) {
         case Due::What::handler: return on_handler_due(c);
         case Due::What::end: return on_end_due(c, due.why);
         case Due::What::last_word: return (void)rules_of(c)->handler->say_last_word(c);
-        case Due::What::look: return;
+        case Due::What::look:
+        case Due::What::peer: return;
     }
+}
+
+Patience Connections::patience_of(Connection c) const {
+    const Rules& rules = *rules_of(c);
+    const bool is_done_with = c.has(slot::kClosing | slot::kFailed);  // that has limits of its own
+    return {c.is_dialled() ? rules.server_gone : rules.client_gone, is_done_with ? 0 : rules.slow_reader};
+}
+
+bool Connections::is_looked_at(Connection c) const {
+    if (c->awaited == 0 || !c.is_tcp() || patience_of(c).gone == 0) return false;
+    return !(c.has(slot::kFailed) && c.has(slot::kEndIn));  // what is left of it ends by itself
+}
+
+void Connections::begin_to_await(Connection c) {
+    c->awaited = slot::kAwaited;
+    if (!c.has_output()) c->progress_tick = now_;
+    if (is_looked_at(c)) deadlines_.arm(c.fd(), now_ + patience_of(c).period());
+}
+
+// Whatever the wheel comes by for, and within the period. False: that ended it.
+bool Connections::look_at_peer(Connection c) {
+    PeerSigns signs = read_signs(c.fd());
+    // Its window may have been closed long before there was anything for it.
+    signs.sent = std::min(signs.sent, now_ - c->progress_tick);
+    Tick unanswered = static_cast<uint16_t>(now_ - c->awaited_since);
+    // What was due when it was asked last, it has answered since then.
+    const bool is_old = c->awaited == slot::kUnanswered && unanswered <= signs.heard;
+    if (!signs.is_unanswered || !is_old) {
+        c->awaited_since = static_cast<uint16_t>(now_);
+        c->awaited = signs.is_unanswered ? slot::kUnanswered : slot::kAwaited;
+        unanswered = 0;
+    }
+    const PeerVerdict verdict = judge(signs, patience_of(c), unanswered);
+    switch (verdict.what) {
+        case PeerVerdict::What::settled: c->awaited = 0; return true;
+        case PeerVerdict::What::waits: deadlines_.arm(c.fd(), now_ + verdict.again); return true;
+        case PeerVerdict::What::slow: end(c, CloseReason::slow_reader, true); return false;
+        case PeerVerdict::What::gone: on_gone(c); return false;
+    }
+    return true;
 }
 
 // The kernel tells of room for more only when much of its buffer was taken, and of what was taken last not at

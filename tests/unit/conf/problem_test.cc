@@ -184,17 +184,8 @@ BOOST_AUTO_TEST_CASE(values_that_do_not_go_together) {
                "tcpd.yaml:1:65: listeners.a.limits.output_high: output_low (64KiB, its default) is above "
                "output_high "
                "(1KiB)\n");
-    BOOST_TEST(
-        problems_in(with_listener(kFine + ", keepalive: {idle: 32767s, interval: 32767s, probes: 127}")) ==
-        "tcpd.yaml:1:56: listeners.a.keepalive: idle + interval * probes is 4194176s (at most 2147483s, "
-        "which "
-        "is what TCP_USER_TIMEOUT takes)\n");
-    BOOST_TEST(
-        problems_in(with_listener(
-            kFine, "upstreams: {u: {servers: 10.0.0.1:1, keepalive: {interval: 32767s, probes: 66}}}")) ==
-        "tcpd.yaml:2:38: upstreams.u.keepalive: idle + interval * probes is 2162682s (at most 2147483s, "
-        "which "
-        "is what TCP_USER_TIMEOUT takes)\n");
+    BOOST_TEST(problems_in(with_listener(
+                   kFine + ", keepalive: {idle: 32767s, interval: 32767s, probes: 127}")) == "");
     BOOST_TEST(
         problems_in(with_listener(kFine + ", framing: tcpd, heartbeat: {interval: 8760h, misses: 1}")) ==
         "tcpd.yaml:1:71: listeners.a.heartbeat: interval * (misses + 1) is 17520h (at most 8760h), the time "
