@@ -123,8 +123,7 @@ BOOST_AUTO_TEST_CASE(who_is_gone_is_unreachable) {
     vanish(ended.to);
     ended.from.end_output();
     it.fill(false);  // this one is there
-    it.daemon.kill_worker(0);
-    it.daemon.kill_worker(0);
+    it.daemon.change_hands();
     it.wait_closed("unreachable", 9);
     BOOST_CHECK_GT((SteadyClock::now() - begin) / 1ms, 1000);
     BOOST_CHECK_EQUAL(it.daemon.count("front", "open"), 1U);
