@@ -84,7 +84,7 @@ bool MasterProcess::refuse_changes(const std::string& reason) {
 
 Result<void> MasterProcess::reload() {
     log::info("reloading {}", options_.config_path);
-    auto change = read_change(program_.get(), slot::Cause::reload);
+    auto change = read_change(program_.get(), slot::kLevel, slot::Cause::reload);
     if (!change) return std::move(change.error());
     const bool rests = crew_->is_resting();
     if (rests) {
@@ -120,8 +120,8 @@ void MasterProcess::carry_out(const UpgradeAction& action) {
     switch (action.act) {
         case UpgradeAct::none: return;
         case UpgradeAct::check:
-            return trial_.check(options_.program_path, options_.config_path,
-                                [this](Result<UniqueFd> program) { on_checked(std::move(program)); });
+            return trial_.check(options_.program_path, options_.config_path, crew_->demands(),
+                                [this](Result<CheckedProgram> program) { on_checked(std::move(program)); });
         case UpgradeAct::probe:
             return trial_.probe(next_program_.get(), save(), [this](const Result<void>& tried) {
                 carry_out(upgrade_.on_probed(reason_of(tried)));
@@ -134,14 +134,16 @@ void MasterProcess::carry_out(const UpgradeAction& action) {
         case UpgradeAct::turned_back:
             log::error("{}; the slots go back to the program before", action.reason);
             next_program_.reset(::fcntl(program_.get(), F_DUPFD_CLOEXEC, 3));
+            next_level_ = slot::kLevel;
             return;
         case UpgradeAct::finished: return finish_change(action.reason);
     }
 }
 
-void MasterProcess::on_checked(Result<UniqueFd> program) {
+void MasterProcess::on_checked(Result<CheckedProgram> program) {
     if (program) {
-        next_program_ = std::move(*program);
+        next_program_ = std::move(program->program);
+        next_level_ = program->level;
     } else {
         failure_code_ = program.error().code;
     }
@@ -150,7 +152,7 @@ void MasterProcess::on_checked(Result<UniqueFd> program) {
 
 Result<void> MasterProcess::roll_out_next_program() {
     if (crew_->is_resting()) return nothing_served();
-    auto change = read_change(next_program_.get(), slot::Cause::upgrade);
+    auto change = read_change(next_program_.get(), next_level_, slot::Cause::upgrade);
     if (!change) return std::move(change.error());
     return crew_->roll_out(std::move(*change));
 }
@@ -163,7 +165,7 @@ Error MasterProcess::execute_next_program() {
     return failed;
 }
 
-Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
+Result<Change> MasterProcess::read_change(int program, uint32_t level, slot::Cause cause) {
     const conf::Config& in_force = crew_->config();
     auto read = read_new_config(options_.config_path, in_force);
     if (!read) return std::move(read.error());
@@ -179,6 +181,7 @@ Result<Change> MasterProcess::read_change(int program, slot::Cause cause) {
     return Change{.config = std::move(read->config),
                   .program = std::move(kept),
                   .bundle = std::move(read->bundle),
+                  .level = level,
                   .log_level = options_.log_level.value_or(read->config.log.level),
                   .cause = cause};
 }

@@ -110,6 +110,7 @@ int resume(int state_fd, bool is_probe) {
     ::close(state_fd);
     seal_descriptors();
     if (!state) return refuse_resume(state.error(), is_probe);
+    for (const int fd : unknown_descriptors(*state)) ::close(fd);
     if (is_probe) log::set_level(log::Level::off);
     auto master = take_over(*state);
     if (!master) return refuse_resume(master.error(), is_probe);

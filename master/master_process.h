@@ -85,10 +85,10 @@ private:
     Result<void> upgrade();
     bool go_on_with_upgrade();
     void carry_out(const UpgradeAction& action);
-    void on_checked(Result<UniqueFd> program);
+    void on_checked(Result<CheckedProgram> program);
     Result<void> roll_out_next_program();
     Error execute_next_program();
-    Result<Change> read_change(int program, slot::Cause cause);
+    Result<Change> read_change(int program, uint32_t level, slot::Cause cause);
     MasterState save() const;
     void finish_change(const std::string& reason);
     bool refuse_changes(const std::string& reason);
@@ -120,6 +120,7 @@ private:
     ChangeQueue changes_;
     Upgrade upgrade_;
     UniqueFd next_program_;  // the upgrade's target
+    uint32_t next_level_ = slot::kLevel;
     Trial trial_;
     ErrorCode failure_code_ = ErrorCode::refused;  // of the change in course, if it fails
     std::string last_failure_;                     // of the last change, for the service manager

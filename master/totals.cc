@@ -31,7 +31,7 @@ ListenerTotals& ListenerTotals::operator+=(const ListenerTotals& other) {
 }
 
 ListenerTotals read_totals(slot::SlotMemory& memory, uint32_t listener) {
-    const slot::ListenerCounters& counters = memory.scoreboard().listeners[listener];
+    const slot::ListenerCounters& counters = memory.counters_of(listener);
     ListenerTotals totals;
 #define TCPD_LISTENER_METRIC(name, ...) totals.name = read(counters.name);
 #define TCPD_LISTENER_METRICS(name, ...) read_into(totals.name, counters.name);
@@ -43,13 +43,13 @@ ListenerTotals read_totals(slot::SlotMemory& memory, uint32_t listener) {
 uint64_t open_connections(slot::SlotMemory& memory, uint32_t listeners) {
     uint64_t open = 0;
     for (uint32_t i = 0; i < listeners; ++i) {
-        open += std::min<uint64_t>(read(memory.scoreboard().listeners[i].open), memory.record_count());
+        open += std::min<uint64_t>(read(memory.counters_of(i).open), memory.record_count());
     }
     return open;
 }
 
 std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory) {
-    const slot::Scoreboard& board = memory.scoreboard();
+    const slot::SlotCounters& board = memory.counters();
     std::vector<std::pair<std::string, uint64_t>> counters;
     const auto add_all = [&counters](std::string_view name, const uint64_t* words, auto count) {
         for (size_t i = 0; i < static_cast<size_t>(count); ++i) {

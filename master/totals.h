@@ -31,7 +31,7 @@ ListenerTotals read_totals(slot::SlotMemory& memory, uint32_t listener);
 // Over the first `listeners` ids.
 uint64_t open_connections(slot::SlotMemory& memory, uint32_t listeners);
 
-// What a slot's scoreboard says of itself, in the order of metrics.def: names as in the status, of many values only
+// What a slot says of itself, in the order of metrics.def: names as in the status, of many values only
 // those that are not 0.
 std::vector<std::pair<std::string, uint64_t>> slot_counters(slot::SlotMemory& memory);
 

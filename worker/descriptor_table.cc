@@ -35,11 +35,20 @@ void grow_table() {
 
 }  // namespace
 
+void plug_given_numbers() {
+    for (;;) {
+        const int fd = fcntl(0, F_DUPFD_CLOEXEC, slot::kControlFd);
+        if (fd >= 0 && fd < slot::kFirstOwnFd) continue;
+        if (fd >= 0) close(fd);
+        return;
+    }
+}
+
 Result<DescriptorTable> prepare_descriptor_table() {
     DescriptorTable table;
     table.poller_fd = epoll_create1(EPOLL_CLOEXEC);
     if (table.poller_fd < 0) return system_error(errno, "make the epoll set of the connections");
-    if (table.poller_fd >= slot::kFirstListenFd - 1)
+    if (table.poller_fd >= slot::kHandOverFd)
         return Error{.code = ErrorCode::exhausted,
                      .doing = "make the epoll set of the connections",
                      .reason = "the numbers for what an image opens itself are used up"};

@@ -14,6 +14,8 @@ struct DescriptorTable {
     int poller_fd = -1;
     int first_connection_fd = -1;
 };
+// Before anything is opened: what the master may give, and did not, stays free for nobody.
+void plug_given_numbers();
 Result<DescriptorTable> prepare_descriptor_table();
 
 }  // namespace tcpd::worker

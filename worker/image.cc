@@ -1,6 +1,7 @@
 #include "worker/image.h"
 
 #include <ev.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/close_range.h>
 #include <sys/mman.h>
@@ -52,7 +53,7 @@ conf::Config read_config(int bundle_fd) {
 // What the master says is checked once, here; nobody else looks a second time.
 std::map<int, conf::Config> read_former_configs(const slot::Birth& birth, const conf::Config& in_force) {
     std::map<int, conf::Config> former;
-    for (const slot::BirthListener& born : birth.listeners) {
+    for (const slot::BirthOwner& born : birth.owners) {
         const conf::Config* config = &in_force;
         if (born.bundle_fd != slot::kBundleFd) {
             auto at = former.find(born.bundle_fd);
@@ -70,7 +71,7 @@ std::map<int, conf::Config> read_former_configs(const slot::Birth& birth, const 
 
 void check_sockets(const slot::Birth& birth) {
     for (const slot::ListenSocket& socket : birth.sockets) {
-        const bool known = std::any_of(birth.listeners.begin(), birth.listeners.end(),
+        const bool known = std::any_of(birth.owners.begin(), birth.owners.end(),
                                        [&](const auto& born) { return born.id == socket.listener_id; });
         if (known) continue;
         give_up({.code = ErrorCode::bad_format,
@@ -90,11 +91,11 @@ void start_log(const slot::Birth& birth, const conf::Config& config) {
 
 // No descriptor may lie outside of the slot's table.
 void fit_descriptor_limit(const Image& image) {
-    if (image.memory.header().slot_number != image.birth.slot)
+    if (image.memory.slot_number() != image.birth.slot)
         give_up({.code = ErrorCode::bad_format,
                  .doing = "use slot memory",
-                 .reason = fmt::format("it is of slot {}, not {}", image.memory.header().slot_number,
-                                       image.birth.slot)});
+                 .reason =
+                     fmt::format("it is of slot {}, not {}", image.memory.slot_number(), image.birth.slot)});
     need(raise_descriptor_limit(std::min(image.birth.descriptor_limit, image.memory.record_count())));
 }
 
@@ -143,15 +144,32 @@ void drop_user(const conf::Config& config) {
     need(become_user(need(find_user(config.user))));
 }
 
+// What a later master gives to images of its own version is of no use here.
+void sort_descriptors(const slot::Birth& birth) {
+    for (const slot::GivenDescriptor& given : birth.descriptors) {
+        const auto& known = slot::known_descriptors();
+        const auto same = std::find_if(known.begin(), known.end(),
+                                       [&given](const auto& own) { return own.name == given.name; });
+        if (same == known.end() && given.fd > STDERR_FILENO && given.fd < slot::kFirstOwnFd)
+            ::dup3(STDIN_FILENO, given.fd, O_CLOEXEC);
+        if (same != known.end() && same->fd != given.fd)
+            give_up({.code = ErrorCode::bad_format,
+                     .doing = "read a birth",
+                     .reason =
+                         fmt::format("its descriptor \"{}\" is {}, not {}", given.name, given.fd, same->fd)});
+    }
+}
+
 Image make_image() {
     slot::Birth birth = need(slot::receive_birth(slot::kControlFd));
+    sort_descriptors(birth);
     conf::Config config = read_config(slot::kBundleFd);
     start_log(birth, config);
     std::map<int, conf::Config> former = read_former_configs(birth, config);
     check_sockets(birth);
     set_process_title(fmt::format("tcpd: standby {}", birth.slot));
     return Image{.birth = std::move(birth),
-                 .memory = need(slot::SlotMemory::map(slot::kSlotFd, slot::SlotMemory::Access::worker)),
+                 .memory = need(slot::SlotMemory::map(slot::kBoardFd, slot::kBuffersFd)),
                  .counts = need(slot::SharedCounts::map(slot::kCountsFd)),
                  .addresses = need(slot::AddressCounts::map(slot::kAddressesFd)),
                  .config = std::move(config),
@@ -179,7 +197,7 @@ namespace {
 void close_unknown(const Image& image) {
     std::vector<int> known{slot::kFirstListenFd - 1};
     for (const slot::ListenSocket& socket : image.birth.sockets) known.push_back(socket.fd);
-    for (const slot::BirthListener& born : image.birth.listeners) known.push_back(born.bundle_fd);
+    for (const slot::BirthOwner& born : image.birth.owners) known.push_back(born.bundle_fd);
     std::sort(known.begin(), known.end());
     for (size_t i = 0; i < known.size(); ++i) {
         const int first = std::max(known[i] + 1, slot::kFirstListenFd);
@@ -193,6 +211,7 @@ void close_unknown(const Image& image) {
 void run_image() {
     ::close_range(slot::kControlFd, ~0U, CLOSE_RANGE_CLOEXEC);
     log::start({.fd = slot::kLogFd, .who = "image"});
+    plug_given_numbers();
     Image image = make_image();
     fit_descriptor_limit(image);
     need(FAULT_MAP_AREA());
@@ -206,7 +225,7 @@ void run_image() {
     log::info("sandbox: {}", enter_sandbox(sandbox_needs(image)));
     image.memory.map_ahead(image.memory.worker_control().high_fd.load(std::memory_order_relaxed));
     need(slot::send_message(slot::kControlFd, {slot::MessageType::started}));
-    if (image.birth.is_renewal()) take_over_table(image);
+    if (image.birth.is_renewal) take_over_table(image);
     live(image);
 }
 

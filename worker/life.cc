@@ -21,7 +21,6 @@ namespace tcpd::worker {
 namespace {
 
 using slot::MessageType;
-using slot::SeatState;
 using slot::ServiceWord;
 
 [[noreturn]] void retire() { ::_exit(slot::kExitRetired); }
@@ -66,15 +65,22 @@ void publish_short_lives(Image& image) {
     image.holder.wait = back_off.wait;
 }
 
+// The first connections come behind the listening sockets, however many those are: whoever looks for descriptors without
+// a record looks there, too.
+void expect_connections(Image& image) {
+    auto& high = image.memory.worker_control().high_fd;
+    const auto first = static_cast<uint32_t>(image.first_connection_fd);
+    if (high.load(std::memory_order_relaxed) < first) high.store(first, std::memory_order_release);
+}
+
 // Only once the image is in service: until then all this is another holder's.
 void publish_holder(Image& image) {
     auto& control = image.memory.worker_control();
     publish_short_lives(image);
     control.heartbeat_ns.store(image.holder.seat_taken_ns);
-    control.holder_pid.store(static_cast<uint32_t>(image.holder.pid));
     control.seat_taken_ns.store(image.holder.seat_taken_ns);
     control.seats_taken.fetch_add(1);
-    control.seat_state.store(static_cast<uint32_t>(SeatState::starting));
+    expect_connections(image);
     image.holder.predecessor_fault = static_cast<int>(control.fault_signal.exchange(0));
     count_own_clone(control);
 }
@@ -130,8 +136,6 @@ void back_off(Image& image) {
     const Duration wait = image.holder.wait;
     if (wait == Duration(0)) return;
     auto& control = image.memory.worker_control();
-    control.backoff_until_ns.store(monotonic_ns() + to_ns(wait));
-    control.seat_state.store(static_cast<uint32_t>(SeatState::backing_off));
     tell_master(image, MessageType::backing_off, static_cast<uint32_t>(wait.count()));
     if (wait_out(wait, slot::kControlFd) == WaitEnd::term) leave_seat();
     control.heartbeat_ns.store(monotonic_ns());

@@ -94,7 +94,7 @@ bool Recovery::is_hand_sound(const Found& found) const {
 // The redo log first: until it is applied, records may disagree with each other.
 JournalWord Recovery::begin(bool first) {
     const JournalWord word = connections_.journal().word();
-    auto& recovered = connections_.memory().scoreboard().recovered;
+    auto& recovered = connections_.memory().counters().recovered;
     if (!first && word.phase < Phase::count) ++recovered[static_cast<size_t>(word.phase)];
     const uint64_t place = place_of(word, page_.handled_bytes);
     page_.recovery_tries = place == page_.last_place ? page_.recovery_tries + 1 : 1;
@@ -110,7 +110,7 @@ JournalWord Recovery::begin(bool first) {
 
 // The predecessor's table stands for the other slots until `count` publishes this one.
 void Recovery::begin_addresses() {
-    const uint32_t number = connections_.memory().header().slot_number;
+    const uint32_t number = connections_.memory().slot_number();
     uint64_t open = 0;
     bool is_counted = false;
     for (uint32_t id = 0; id < slot::kMaxListeners; ++id) {
@@ -136,9 +136,13 @@ Recovery::Found Recovery::scan() {
 
 void Recovery::check(Connection c, Found& found) {
     ++found.live;
-    const Rules* rules = connections_.rules_of(c->listener);
+    const Rules* rules = connections_.rules_of(c->owner);
+    if (rules != nullptr && c->needs < rules->needs) {
+        c->needs = rules->needs;  // its stanza has changed
+        connections_.memory().raise_needs(c->needs);
+    }
     if (rules != nullptr && !c.is_dialled()) {
-        ++found.open[c->listener];
+        ++found.open[c->owner];
         if (rules->connections_per_ip != 0) connections_.addresses().add(connections_.key_of(c));
     }
     if (c.state() == State::doomed && rules != nullptr) {
@@ -161,7 +165,7 @@ void Recovery::check(Connection c, Found& found) {
 void Recovery::doom_untrusted(const Found& found) {
     for (const int fd : found.untrusted) {
         const Connection c = connections_.at(fd);
-        const Rules* rules = connections_.rules_of(c->listener);
+        const Rules* rules = connections_.rules_of(c->owner);
         log::error("slot memory: the record of descriptor {} is not to be trusted, its connection is closed",
                    fd);
         if (rules == nullptr || !is_pair_sound(c)) c->peer = kNoPeer;
@@ -184,7 +188,7 @@ bool Recovery::is_sound(Connection c) const {
 
 bool Recovery::is_pair_sound(Connection c) const {
     const Connection peer = connections_.peer_of(c);
-    if (!peer || peer == c || peer->peer != c.tag() || peer->listener != c->listener) return false;
+    if (!peer || peer == c || peer->peer != c.tag() || peer->owner != c->owner) return false;
     if (peer.is_dialled() == c.is_dialled()) return false;
     const Connection dialled = c.is_dialled() ? c : peer;
     const Connection client = c.is_dialled() ? peer : c;
@@ -213,7 +217,7 @@ bool Recovery::mark_chain(Connection c) {
 void Recovery::count(const Found& found, bool first, slot::Cause cause) {
     connections_.count_adopted(found.live);
     connections_.addresses().publish_table();
-    const uint32_t number = connections_.memory().header().slot_number;
+    const uint32_t number = connections_.memory().slot_number();
     for (uint32_t id = 0; id < slot::kMaxListeners; ++id) {
         const Rules* rules = connections_.rules_of(id);
         if (rules == nullptr) continue;
@@ -237,7 +241,7 @@ void Recovery::end_untrusted(const Found& found) {
     for (const int fd : found.untrusted) {
         const Connection c = connections_.at(fd);
         if (!c) continue;
-        if (connections_.rules_of(c->listener) == nullptr) {
+        if (connections_.rules_of(c->owner) == nullptr) {
             connections_.forget(c);
         } else {
             connections_.end(c, CloseReason::untrusted_record, true);
@@ -248,7 +252,7 @@ void Recovery::end_untrusted(const Found& found) {
 // Counted and said; what is left of it is done with the other doomed ones, or by whoever comes after a death.
 void Recovery::give_up(Connection c, CloseReason reason) {
     if (!c || c.state() == State::doomed) return;
-    const Rules* rules = connections_.rules_of(c->listener);
+    const Rules* rules = connections_.rules_of(c->owner);
     connections_.doom_at_once(c, reason);
     if (rules == nullptr) return;
     ++rules->counters->lost[static_cast<size_t>(cause_)];
@@ -405,7 +409,7 @@ void Recovery::adopt_strays(uint32_t listener) {
             close(fd);
         } else if (Listener* whose = listener_of(fd, listener)) {
             whose->adopt_stray(fd);
-            ++connections_.memory().scoreboard().orphans_adopted;
+            ++connections_.memory().counters().orphans_adopted;
         }
     }
     connections_.journal().publish_idle();
@@ -416,7 +420,7 @@ void Recovery::close_strays() {
     for (const int fd : strays()) {
         if (look_at_stray(fd) != Stray::unconnected) continue;
         close(fd);
-        ++connections_.memory().scoreboard().orphans_closed;
+        ++connections_.memory().counters().orphans_closed;
     }
 }
 

@@ -24,7 +24,6 @@ namespace tcpd::worker {
 
 using slot::CloseReason;
 using slot::MessageType;
-using slot::SeatState;
 
 namespace {
 
@@ -49,7 +48,7 @@ conf::Framing replies_of(const conf::Listener& listener, const conf::Config& con
 Service::Service(Image& image)
     : image_(image),
       log_ring_(image.memory.log_ring()),
-      connections_(image.memory, image.counts, image.addresses, slot::kSlotFd, image.poller_fd),
+      connections_(image.memory, image.counts, image.addresses, slot::kBuffersFd, image.poller_fd),
       dialer_(connections_, image.birth.connection_room),
       swept_to_(image.first_connection_fd),
       connections_ready_(image.loop, this),
@@ -81,18 +80,31 @@ std::unique_ptr<Handler> Service::make_handler(const conf::Listener& listener, c
     return std::make_unique<Echo>();
 }
 
-const conf::Config& Service::config_of(const slot::BirthListener& born) const {
+const conf::Config& Service::config_of(const slot::BirthOwner& born) const {
     const auto former = image_.former_configs.find(born.bundle_fd);
     return former == image_.former_configs.end() ? image_.config : former->second;
 }
 
+namespace {
+
+// The level of the newest thing that connections of the stanza may have in slot memory.
+uint8_t level_of([[maybe_unused]] const conf::Listener& listener) {
+#ifdef TCPD_TRIAL_LEVEL
+    if (listener.name == "trial") return slot::kLevel;
+#endif
+    return 1;
+}
+
+}  // namespace
+
 void Service::make_rules() {
-    for (const slot::BirthListener& born : image_.birth.listeners) {
+    for (const slot::BirthOwner& born : image_.birth.owners) {
         const conf::Config& config = config_of(born);
         const conf::Listener& listener = config.listeners[born.index];
         handlers_.push_back(make_handler(listener, config));
         auto rules = std::make_unique<Rules>();
         rules->id = born.id;
+        rules->needs = level_of(listener);
         rules->name = listener.name;
         rules->idle = ticks_of(to_ns(listener.timeouts.idle));
         rules->half_close = ticks_of(to_ns(listener.timeouts.half_close));
@@ -117,7 +129,7 @@ void Service::make_rules() {
         rules->allow = AddressSet(listener.allow);
         rules->deny = AddressSet(listener.deny);
         rules->handler = handlers_.back().get();
-        rules->counters = &image_.memory.scoreboard().listeners[rules->id];
+        rules->counters = &image_.memory.counters_of(rules->id);
         connections_.set_rules(rules.get());
         rules_.push_back(std::move(rules));
     }
@@ -138,10 +150,11 @@ void Service::make_listeners() {
 void Service::adopt() {
     auto& control = image_.memory.worker_control();
     const bool first = control.seats_taken.load() <= 1;
-    control.seat_state.store(static_cast<uint32_t>(SeatState::adopting), std::memory_order_release);
     const uint64_t begun = monotonic_ns();
-    const bool renewed = image_.holder.is_first && image_.birth.is_renewal();
-    const auto cause = renewed ? static_cast<slot::Cause>(image_.birth.cause) : slot::Cause::crash;
+    const bool renewed = image_.holder.is_first && image_.birth.is_renewal;
+    const slot::Cause cause = renewed ? image_.birth.cause : slot::Cause::crash;
+    if (auto carved = image_.memory.carve(slot::kBoardFd, slot::kBuffersFd); !carved)
+        log::error("{}", carved.error().text());
     Recovery(connections_, image_.counts, listeners_)
         .adopt(first, cause, image_.holder.predecessor_fault != 0);
     if (first) return;
@@ -167,9 +180,6 @@ void Service::run() {
     before_sleep_.start();
     close_left_sockets();
     start_listeners();
-    auto& control = image_.memory.worker_control();
-    if (image_.holder.is_first) control.service_started_ns.store(monotonic_ns());
-    control.seat_state.store(static_cast<uint32_t>(SeatState::serving), std::memory_order_release);
     (void)slot::send_message(slot::kControlFd,
                              {MessageType::serving, static_cast<uint32_t>(image_.holder.pid)});
     if (image_.memory.master_control().drain_begin_ns.load() != 0) begin_drain();
@@ -287,7 +297,7 @@ void Service::dispatch(const epoll_event& event) {
 void Service::before_sleep() {
     log_ring_.flush();
     if (const uint64_t dropped = log::dropped_lines(); dropped != told_dropped_lines_) [[unlikely]] {
-        image_.memory.scoreboard().dropped_log_lines += dropped - std::exchange(told_dropped_lines_, dropped);
+        image_.memory.counters().dropped_log_lines += dropped - std::exchange(told_dropped_lines_, dropped);
     }
     if (draining_) end_if_done();
     if (connections_.has_deadlines() && !tick_.is_active()) tick_.start_every(kTickSeconds);
@@ -320,7 +330,7 @@ void Service::sweep() {
         if (!connections_.numbers().may_be_connection(fd) || connections_.at(fd) || fcntl(fd, F_GETFD) < 0)
             continue;
         close(fd);
-        ++image_.memory.scoreboard().descriptors_swept;
+        ++image_.memory.counters().descriptors_swept;
     }
     if (swept_to_ >= end) swept_to_ = ~uint32_t{0};
 }

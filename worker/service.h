@@ -45,7 +45,7 @@ private:
     void make_rules();
     void make_listeners();
     std::unique_ptr<Handler> make_handler(const conf::Listener& listener, const conf::Config& config);
-    const conf::Config& config_of(const slot::BirthListener& born) const;
+    const conf::Config& config_of(const slot::BirthOwner& born) const;
     void adopt();
 
     void on_connections_ready();
@@ -106,7 +106,7 @@ private:
     int next_to_end_ = 0;
     uint32_t left_at_end_ = 0;
     uint32_t swept_to_ = 0;
-    uint64_t told_dropped_lines_ = log::dropped_lines();  // by now in the scoreboard
+    uint64_t told_dropped_lines_ = log::dropped_lines();  // by now in slot memory
 
     IoWatcher<Service, &Service::on_connections_ready> connections_ready_;
     IoWatcher<Service, &Service::on_control> control_;

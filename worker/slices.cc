@@ -15,7 +15,6 @@ namespace tcpd::worker {
 
 using slot::CloseReason;
 using slot::MessageType;
-using slot::SeatState;
 
 namespace {
 
@@ -90,7 +89,6 @@ void Service::begin_drain() {
     drain_end_ns_ = control.drain_end_ns.load();
     const uint32_t manner = control.drain_manner.load();
     leave_listeners((manner & slot::kDrainLeavesQueues) != 0);
-    image_.memory.worker_control().seat_state.store(static_cast<uint32_t>(SeatState::draining));
     connections_.begin_drain(control.drain_begin_ns.load(), drain_end_ns_,
                              (manner & slot::kDrainSpreads) != 0);
     if (!tick_.is_active()) tick_.start_every(kTickSeconds);
@@ -131,7 +129,6 @@ void Service::begin_end(CloseReason reason) {
 
 // To retire is to exit: the standby wakes, finds its image out of service and exits as well.
 void Service::retire(uint32_t closed_at_end) {
-    image_.memory.worker_control().seat_state.store(static_cast<uint32_t>(SeatState::drained));
     uint64_t word = slot::ServiceWord{image_.birth.image, 0}.pack();
     image_.memory.master_control().word.compare_exchange_strong(word, 0);
     (void)slot::send_message(slot::kControlFd, {MessageType::drained, closed_at_end});

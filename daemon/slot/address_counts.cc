@@ -17,7 +17,8 @@ namespace tcpd::slot {
 namespace {
 
 constexpr char kAddressMagic[8] = {'T', 'C', 'P', 'D', 'A', 'D', 'D', 'R'};
-constexpr uint32_t kLeastLog2 = 8;  // a page
+constexpr uint32_t kAddressFormat = 1;  // of its own: slot memory may change without it
+constexpr uint32_t kLeastLog2 = 8;      // a page
 constexpr uint32_t kMostLog2 = 24;
 // A table is at most half full, where a run of so many has a probability below 10^-40.
 constexpr uint64_t kMostProbes = 512;
@@ -47,7 +48,7 @@ uint64_t AddressCounts::bytes_for(uint32_t log2_most) {
 Result<UniqueFd> AddressCounts::create(uint32_t most) {
     Head head{};
     std::memcpy(head.magic, kAddressMagic, sizeof head.magic);
-    head.format = kFormat;
+    head.format = kAddressFormat;
     head.log2_most = log2_for(uint64_t{most} * 2);
     if (::getrandom(&head.key, sizeof head.key, 0) != static_cast<ssize_t>(sizeof head.key))
         return system_error(errno, "draw a key for the counts of addresses");
@@ -66,9 +67,9 @@ Result<AddressCounts> AddressCounts::map(int fd) {
         return bad_counts("they are too short for a head");
     if (std::memcmp(head.magic, kAddressMagic, sizeof head.magic) != 0)
         return bad_counts("the magic number is wrong");
-    if (head.format != kFormat)
+    if (head.format != kAddressFormat)
         return bad_counts("their format is " + std::to_string(head.format) + ", this tcpd knows " +
-                          std::to_string(kFormat));
+                          std::to_string(kAddressFormat));
     const bool fits = head.log2_most >= kLeastLog2 && head.log2_most <= kMostLog2 &&
                       static_cast<uint64_t>(status.st_size) == bytes_for(head.log2_most);
     if (!fits) return bad_counts("they have " + std::to_string(status.st_size) + " bytes");

@@ -13,24 +13,17 @@ constexpr uint32_t kLeastMapped = 32;  // chunks, where there is a budget for al
 constexpr uint32_t kMappedShare = 8;   // of all chunks that were ever in use
 }  // namespace
 
-ChunkPool::ChunkPool(SlotMemory& memory, int memory_fd, SharedCounts& counts)
+ChunkPool::ChunkPool(SlotMemory& memory, int buffers_fd, SharedCounts& counts)
     : memory_(memory),
-      memory_fd_(memory_fd),
+      buffers_fd_(buffers_fd),
       links_(memory.chunk_links()),
       counts_(counts),
-      used_(counts.buffer_bytes(memory.header().slot_number)) {
-    const Header& h = memory.header();
+      used_(counts.buffer_bytes(memory.slot_number())) {
     WorkerControl& control = memory.worker_control();
-    small_ = {1, h.small_count, kSmallChunkBytes, kKeepSmall, memory.small_chunks(), &control.small_high, {},
-              {}};
-    large_ = {1 + h.small_count,
-              h.large_count,
-              kLargeChunkBytes,
-              kKeepLarge,
-              memory.large_chunks(),
-              &control.large_high,
-              {},
-              {}};
+    const uint32_t count = memory.chunks_of_a_size();
+    small_ = {1, count, kSmallChunkBytes, kKeepSmall, memory.small_chunks(), &control.small_high, {}, {}};
+    large_ = {1 + count, count, kLargeChunkBytes, kKeepLarge, memory.large_chunks(), &control.large_high,
+              {},        {}};
 }
 
 void ChunkPool::set_budgets(uint64_t own_bytes, std::optional<uint64_t> total_bytes) {
@@ -119,8 +112,8 @@ void ChunkPool::release(ChunkId id) {
 }
 
 bool ChunkPool::change_backing(const Size& size, ChunkId id, int mode) {
-    return fallocate(memory_fd_, mode, static_cast<off_t>(memory_.offset_of(data(id))), size.chunk_bytes) ==
-           0;
+    const auto at = static_cast<off_t>(memory_.offset_in_buffers(data(id)));
+    return fallocate(buffers_fd_, mode, at, size.chunk_bytes) == 0;
 }
 
 bool ChunkPool::mark_used(ChunkId id) {

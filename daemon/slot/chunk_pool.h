@@ -22,8 +22,8 @@ using ChunkId = uint32_t;  // 0: none; 1..small_count small, then large
 
 class ChunkPool {
 public:
-    // `memory_fd`: the slot's memfd, borrowed for life.
-    ChunkPool(SlotMemory& memory, int memory_fd, SharedCounts& counts);
+    // `buffers_fd`: the memfd that has the chunks, borrowed for life.
+    ChunkPool(SlotMemory& memory, int buffers_fd, SharedCounts& counts);
 
     // A chunk whose link is cleared, or 0: the memory is not to be had.
     ChunkId take_small() { return take(small_); }
@@ -82,7 +82,7 @@ private:
     bool change_backing(const Size& size, ChunkId id, int mode);
 
     SlotMemory& memory_;
-    int memory_fd_;
+    int buffers_fd_;
     ChunkLink* links_;
     Size small_, large_;
     SharedCounts& counts_;

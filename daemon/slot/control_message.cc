@@ -4,27 +4,24 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
 
+#include "daemon/base/fields.h"
+
 namespace tcpd::slot {
+
+template <typename A>
+static void fields(A& a, GivenDescriptor& v) {
+    a("name", v.name, "fd", v.fd);
+}
 
 namespace {
 
-// As it goes over the socket: both ends run on one machine, and a new format of it comes with a new
-// MessageType.
-struct WireMessage {
-    uint32_t type, a, b, c;
-};
-struct WireBirth {
-    uint32_t type, image, slot, slots, descriptor_limit, connection_room, log_level, cause, listener_count,
-        socket_count;
-};
-static_assert(sizeof(WireMessage) == 16 && sizeof(WireBirth) == 40 && sizeof(ListenSocket) == 20 &&
-              sizeof(BirthListener) == 32);
-
-constexpr size_t kMaxBirthListeners = 1024;  // 32 KiB
+constexpr size_t kMaxBirthOwners = 1024;
+constexpr size_t kMaxMessageBytes = 4096;
 
 union DescriptorRoom {
     cmsghdr head;
@@ -86,42 +83,26 @@ UniqueFd detach(msghdr& header) {
     return UniqueFd(descriptor);
 }
 
-bool is_known(uint32_t type) {
-    switch (static_cast<MessageType>(type)) {
-        case MessageType::birth: return false;  // has its own reader
-        case MessageType::drain:
-        case MessageType::stop:
-        case MessageType::pause_accept:
-        case MessageType::resume_accept:
-        case MessageType::replace_log:
-        case MessageType::retire_if_empty:
-        case MessageType::hand_over:
-        case MessageType::receive_table:
-        case MessageType::started:
-        case MessageType::seated:
-        case MessageType::serving:
-        case MessageType::backing_off:
-        case MessageType::clone_failed:
-        case MessageType::log_replaced:
-        case MessageType::drained:
-        case MessageType::unparked:
-        case MessageType::refused_table: return true;
-    }
-    return false;
-}
-
 bool brings_descriptor(MessageType type) {
     return type == MessageType::replace_log || type == MessageType::hand_over ||
            type == MessageType::receive_table;
 }
 
-Result<Received> checked(const WireMessage& wire, UniqueFd descriptor, bool is_cut) {
-    if (!is_known(wire.type)) return malformed("it has the unknown type " + std::to_string(wire.type));
-    const auto type = static_cast<MessageType>(wire.type);
-    if ((descriptor || is_cut) != brings_descriptor(type))
-        return malformed("type " + std::to_string(wire.type) +
-                         (descriptor ? " brought a descriptor" : " brought no descriptor"));
-    return Received{Message{type, wire.a, wire.b, wire.c}, std::move(descriptor), is_cut};
+template <typename A>
+void fields(A& a, Message& v) {
+    a("type", v.type, "a", v.a, "b", v.b, "c", v.c);
+}
+
+Result<Received> decode(std::string_view bytes, UniqueFd descriptor, bool is_cut) {
+    Received received{.message = {MessageType{}}, .descriptor = std::move(descriptor), .is_cut = is_cut};
+    FieldReader reader(bytes);
+    fields(reader, received.message);
+    const auto type = static_cast<uint32_t>(received.message.type);
+    if (!reader.is_good() || type == 0) return malformed("it is damaged");
+    if (received.message.type == MessageType::birth) return malformed("it is a birth, which comes first");
+    if (brings_descriptor(received.message.type) && !received.descriptor && !is_cut)
+        return malformed("type " + std::to_string(type) + " brought no descriptor");
+    return received;
 }
 
 // MSG_TRUNC makes the kernel name the whole length, however little room there is.
@@ -147,8 +128,10 @@ Result<std::vector<char>> receive_bytes(int fd) {
 }  // namespace
 
 Result<void> send_message(int control_fd, const Message& message, int descriptor) {
-    WireMessage wire{static_cast<uint32_t>(message.type), message.a, message.b, message.c};
-    iovec part{&wire, sizeof wire};
+    FieldWriter writer;
+    fields(writer, const_cast<Message&>(message));
+    const std::string& bytes = writer.bytes();
+    iovec part{const_cast<char*>(bytes.data()), bytes.size()};
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
@@ -158,8 +141,8 @@ Result<void> send_message(int control_fd, const Message& message, int descriptor
 }
 
 Result<Received> receive_message(int control_fd) {
-    WireMessage wire{};
-    iovec part{&wire, sizeof wire};
+    char bytes[kMaxMessageBytes];
+    iovec part{bytes, sizeof bytes};
     DescriptorRoom room;
     msghdr header{};
     for (;;) {
@@ -174,9 +157,8 @@ Result<Received> receive_message(int control_fd) {
         const bool is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
         UniqueFd descriptor = detach(header);
         if (is_cut) descriptor.reset();
-        if (static_cast<size_t>(got) != sizeof wire || (header.msg_flags & MSG_TRUNC) != 0)
-            return malformed("it has the wrong length");
-        return checked(wire, std::move(descriptor), is_cut);
+        if ((header.msg_flags & MSG_TRUNC) != 0) return malformed("it is too long");
+        return decode({bytes, static_cast<size_t>(got)}, std::move(descriptor), is_cut);
     }
 }
 
@@ -188,16 +170,34 @@ Error too_many(const char* what, size_t count, size_t limit) {
                  .reason = fmt::format("there are {}, over the limit of {}", count, limit)};
 }
 
+// Long lists go as they lie in memory, behind the bytes that an item takes. An item grows at its end only: of a longer
+// one the known part is taken, what a shorter one lacks is 0.
 template <typename Item>
-iovec part_of(const std::vector<Item>& items) {
-    return {const_cast<Item*>(items.data()), items.size() * sizeof(Item)};
+std::string pack_items(const std::vector<Item>& items) {
+    const uint32_t bytes = sizeof(Item);
+    std::string packed(reinterpret_cast<const char*>(&bytes), sizeof bytes);
+    return packed.append(reinterpret_cast<const char*>(items.data()), items.size() * sizeof(Item));
 }
 
 template <typename Item>
-const char* take_items(std::vector<Item>& items, size_t count, const char* from) {
-    items.resize(count);
-    if (count > 0) std::memcpy(items.data(), from, count * sizeof(Item));
-    return from + count * sizeof(Item);
+bool unpack_items(std::string_view packed, size_t most, std::vector<Item>& items) {
+    uint32_t bytes = 0;
+    if (packed.empty()) return true;
+    if (packed.size() < sizeof bytes) return false;
+    std::memcpy(&bytes, packed.data(), sizeof bytes);
+    packed.remove_prefix(sizeof bytes);
+    if (bytes == 0 || packed.size() % bytes != 0 || packed.size() / bytes > most) return false;
+    for (; !packed.empty(); packed.remove_prefix(bytes))
+        std::memcpy(&items.emplace_back(Item{}), packed.data(), std::min<size_t>(bytes, sizeof(Item)));
+    return true;
+}
+
+// `owners` and `sockets`: packed.
+template <typename A>
+void birth_fields(A& a, Birth& v, MessageType& type, std::string& owners, std::string& sockets) {
+    a("type", type, "image", v.image, "slot", v.slot, "slots", v.slots, "descriptor_limit",
+      v.descriptor_limit, "connection_room", v.connection_room, "log_level", v.log_level, "is_renewal",
+      v.is_renewal, "cause", v.cause, "owners", owners, "sockets", sockets, "descriptors", v.descriptors);
 }
 
 }  // namespace
@@ -212,46 +212,42 @@ Error cut_error() {
     return error;
 }
 
+const std::vector<GivenDescriptor>& known_descriptors() {
+    static const std::vector<GivenDescriptor> kKnown = {
+        {"control", kControlFd}, {"board", kBoardFd},         {"counts", kCountsFd},  {"bundle", kBundleFd},
+        {"log", kLogFd},         {"addresses", kAddressesFd}, {"buffers", kBuffersFd}};
+    return kKnown;
+}
+
 Result<void> send_birth(int control_fd, const Birth& birth) {
     if (birth.sockets.size() > kMaxBirthSockets)
         return too_many("listening sockets", birth.sockets.size(), kMaxBirthSockets);
-    if (birth.listeners.size() > kMaxBirthListeners)
-        return too_many("listeners", birth.listeners.size(), kMaxBirthListeners);
-    WireBirth wire{static_cast<uint32_t>(MessageType::birth),
-                   birth.image,
-                   birth.slot,
-                   birth.slots,
-                   birth.descriptor_limit,
-                   birth.connection_room,
-                   birth.log_level,
-                   birth.cause,
-                   static_cast<uint32_t>(birth.listeners.size()),
-                   static_cast<uint32_t>(birth.sockets.size())};
-    iovec parts[] = {{&wire, sizeof wire}, part_of(birth.listeners), part_of(birth.sockets)};
+    if (birth.owners.size() > kMaxBirthOwners)
+        return too_many("listeners", birth.owners.size(), kMaxBirthOwners);
+    FieldWriter writer;
+    auto type = MessageType::birth;
+    std::string owners = pack_items(birth.owners), sockets = pack_items(birth.sockets);
+    birth_fields(writer, const_cast<Birth&>(birth), type, owners, sockets);
+    iovec part{const_cast<char*>(writer.bytes().data()), writer.bytes().size()};
     msghdr header{};
-    header.msg_iov = parts;
-    header.msg_iovlen = 3;
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
     return send_whole(control_fd, header);
 }
 
 Result<Birth> receive_birth(int control_fd) {
     auto bytes = receive_bytes(control_fd);
     if (!bytes) return std::move(bytes.error());
-    WireBirth wire{};
-    if (bytes->size() < sizeof wire) return malformed("it is too short to be a birth");
-    std::memcpy(&wire, bytes->data(), sizeof wire);
-    if (wire.type != static_cast<uint32_t>(MessageType::birth))
-        return malformed("it has type " + std::to_string(wire.type) + " and is no birth");
-    if (wire.socket_count > kMaxBirthSockets || wire.listener_count > kMaxBirthListeners ||
-        bytes->size() != sizeof wire + wire.listener_count * sizeof(BirthListener) +
-                             wire.socket_count * sizeof(ListenSocket))
-        return malformed(fmt::format("it has the wrong length for {} listeners and {} sockets",
-                                     wire.listener_count, wire.socket_count));
-    Birth birth{
-        wire.image, wire.slot, wire.slots, wire.descriptor_limit, wire.connection_room, wire.log_level,
-        wire.cause, {},        {}};
-    const char* rest = take_items(birth.listeners, wire.listener_count, bytes->data() + sizeof wire);
-    take_items(birth.sockets, wire.socket_count, rest);
+    Birth birth;
+    MessageType type{};
+    std::string owners, sockets;
+    FieldReader reader({bytes->data(), bytes->size()});
+    birth_fields(reader, birth, type, owners, sockets);
+    if (!reader.is_good() || type != MessageType::birth) return malformed("it is no birth");
+    if (!unpack_items(owners, kMaxBirthOwners, birth.owners) ||
+        !unpack_items(sockets, kMaxBirthSockets, birth.sockets))
+        return malformed("its lists of listeners and sockets are damaged");
+    if (birth.cause >= Cause::count) birth.cause = Cause::reload;  // of a later version
     return birth;
 }
 
@@ -265,6 +261,7 @@ std::string_view name_of(HandOverEnd end) {
         case HandOverEnd::bad_table: return "what was sent does not fit slot memory";
         case HandOverEnd::no_standby: return "the new image could not clone its standby";
         case HandOverEnd::too_few_descriptors: return "there are too few descriptors";
+        case HandOverEnd::beyond_level: return "a connection needs what only a later version knows";
         case HandOverEnd::count: break;
     }
     return "no reason that is known";

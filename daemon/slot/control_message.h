@@ -1,18 +1,21 @@
 #pragma once
 
 // What master and slot say to each other over the slot's control socket (a SEQPACKET pair, one message a
-// call): the whole list. The slot's end is in its fd table, so worker and standby share it; the worker alone
-// reads and writes. End of file means to a slot that the master is gone, and to the master that the slot's
+// call): the whole list. Messages are fields by name (daemon/base/fields.h): either side may be a later version, and
+// what the other does not know is passed over. The slot's end is in its fd table, so worker and standby share it; the
+// worker alone reads and writes. End of file means to a slot that the master is gone, and to the master that the slot's
 // table is. Source: unix(7).
 
 #include <csignal>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/slot/reason.h"
+#include "daemon/slot/record.h"
 
 namespace tcpd::slot {
 
@@ -52,6 +55,7 @@ enum class HandOverEnd : uint32_t {
     bad_table,            // what was sent does not fit slot memory
     no_standby,           // the new image could not clone its standby
     too_few_descriptors,  // connections and listening sockets are more than the limit allows; c: what they need
+    beyond_level,         // something in slot memory needs a later version
     count
 };
 std::string_view name_of(HandOverEnd end);  // in words
@@ -74,15 +78,18 @@ inline constexpr const char* kImageFlag = "--image";
 
 // Where an image finds what the master gave it.
 inline constexpr int kControlFd = 3;
-inline constexpr int kSlotFd = 4;
+inline constexpr int kBoardFd = 4;
 inline constexpr int kCountsFd = 5;
 inline constexpr int kBundleFd = 6;
 inline constexpr int kLogFd = 7;
 inline constexpr int kAddressesFd = 8;
-// From here to the listening sockets lies what an image opens itself (its loop, our epoll set): always at the
-// same numbers, so that no connection of the image before it can be in its way.
-inline constexpr int kFirstOwnFd = 9;
-inline constexpr int kFirstListenFd = 16;
+inline constexpr int kBuffersFd = 10;
+// What an image opens itself (its loop, our epoll set) lies from here to kHandOverFd: always at the same numbers, so that
+// no connection of the image before it can be in its way. Up to kFirstListenFd follows what is kept for what is to come.
+inline constexpr int kFirstOwnFd = 16;
+inline constexpr int kHandOverFd = 32;  // the table comes through it
+// From here on lies what may be moved: listening sockets, bundles of former generations, then connections.
+inline constexpr int kFirstListenFd = 128;
 
 inline constexpr size_t kMaxBirthSockets = 4096;  // 80 KiB, well below a socket's default send buffer
 struct ListenSocket {
@@ -93,29 +100,41 @@ struct ListenSocket {
     uint32_t closing;    // the address is no longer listened on: accept what is queued, then let go
 };
 
-// A listener that has connections, or may get some.
-struct BirthListener {
-    uint32_t id;              // stable id
-    int32_t bundle_fd;        // of the configuration that it stands in; kBundleFd: the one in force
-    uint32_t index;           // in its Config::listeners
-    uint32_t spread;          // as the next two: only for one that was removed or replaced
+// Who has connections, or may get some.
+struct BirthOwner {
+    uint32_t kind;      // OwnerKind
+    uint32_t id;        // stable
+    int32_t bundle_fd;  // of the configuration that it stands in; kBundleFd: the one in force
+    uint32_t index;     // in its Config::listeners
+    uint32_t spread;    // as the next two: only for one that was removed or replaced
+    uint32_t spare;
     uint64_t drain_begin_ns;  // monotonic; 0: it is in force
     uint64_t drain_end_ns;    // 0: no limit
 };
+static_assert(sizeof(ListenSocket) == 20 && sizeof(BirthOwner) == 40);  // they grow at the end only
+
+// One of those below kFirstListenFd.
+struct GivenDescriptor {
+    std::string name;
+    int32_t fd = -1;
+};
+// All that an image of this version wants.
+const std::vector<GivenDescriptor>& known_descriptors();
 
 struct Birth {
-    uint32_t image;  // number of this image, for the service word
-    uint32_t slot;
-    uint32_t slots;  // columns of the shared counts in use
-    uint32_t descriptor_limit;
-    uint32_t connection_room;  // accepted and dialled ones; what is left of the limit is for all else
-    uint32_t log_level;        // log::Level; the command line's goes before the bundle's
-    // Cause: the image receives the table of the one in service and adopts its connections for this cause.
-    // Cause::count: it is the slot's first.
-    uint32_t cause = static_cast<uint32_t>(Cause::count);
-    std::vector<BirthListener> listeners;
+    uint32_t image = 0;  // number of this image, for the service word
+    uint32_t slot = 0;
+    uint32_t slots = 0;  // columns of the shared counts in use
+    uint32_t descriptor_limit = 0;
+    uint32_t connection_room = 0;  // accepted and dialled ones; what is left of the limit is for all else
+    uint32_t log_level = 0;        // log::Level; the command line's goes before the bundle's
+    // The image receives the table of the one in service and adopts its connections for `cause`; else it is the slot's
+    // first.
+    bool is_renewal = false;
+    Cause cause = Cause::crash;
+    std::vector<BirthOwner> owners;
     std::vector<ListenSocket> sockets;
-    bool is_renewal() const { return cause < static_cast<uint32_t>(Cause::count); }
+    std::vector<GivenDescriptor> descriptors;  // what is not known_descriptors is closed
 };
 
 struct Received {
@@ -129,7 +148,8 @@ Result<void> send_message(int control_fd, const Message& message, int descriptor
 Result<void> send_birth(int control_fd, const Birth& birth);
 // Why descriptors that came with a message were cut off (MSG_CTRUNC), asked at once.
 Error cut_error();
-// Nothing waiting: an Error timed_out; end of file: unavailable; anything malformed: bad_format.
+// Nothing waiting: an Error timed_out; end of file: unavailable; anything malformed: bad_format. A type that is not known
+// is no error: whoever reads it says so and goes on.
 Result<Received> receive_message(int control_fd);
 Result<Birth> receive_birth(int control_fd);
 

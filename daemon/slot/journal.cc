@@ -17,25 +17,10 @@ std::string_view name_of(Phase phase) {
     return "unknown";
 }
 
-bool Journal::may_change(uint64_t offset) const {
-    const Header& h = memory_.header();
-    auto inside = [offset](uint64_t begin, uint64_t bytes) {
-        return offset >= begin && offset < begin + bytes && (offset - begin) % sizeof(uint64_t) == 0;
-    };
-    const uint64_t links = uint64_t{h.small_count} + h.large_count + 1;
-    return inside(h.records_at, uint64_t{h.record_count} * sizeof(Record)) ||
-           inside(h.sessions_at, uint64_t{h.record_count} * sizeof(SessionRecord)) ||
-           inside(h.chunk_links_at, links * sizeof(ChunkLink)) ||
-           inside(h.scoreboard_at, sizeof(Scoreboard)) ||
-           inside(h.worker_control_at, sizeof(WorkerControl)) ||
-           offset == h.journal_at + offsetof(JournalPage, receive_chunk) ||
-           offset == h.journal_at + offsetof(JournalPage, handled_bytes);
-}
-
 bool Journal::is_sound(uint32_t count) const {
     if (count > kMaxRedo) return false;
     for (uint32_t i = 0; i < count; ++i) {
-        if (!may_change(page_.redo[i].offset)) return false;
+        if (!memory_.may_change(page_.redo[i].offset)) return false;
     }
     return true;
 }

@@ -124,8 +124,6 @@ private:
             *static_cast<volatile uint64_t*>(field) = page_.redo[i].value;
         }
     }
-    bool may_change(uint64_t offset) const;
-
     JournalPage& page_;
     SlotMemory& memory_;
 };

@@ -1,55 +1,42 @@
 #pragma once
 
-// Slot memory byte by byte: the contract between worker, standby, successor images and master. A memfd per
-// slot, sealed against growing and shrinking, sparse: a part takes no page until it is used. Offsets, never
-// pointers. The master maps all of it read-only but for MasterControl, and never trusts what it reads. If a
-// process dies anywhere, page contents stay; Journal says what was in hand. x86 keeps the order of stores;
-// every publishing store is a release store all the same. Source: memfd_create(2), fcntl(2) "File Sealing".
+// Slot memory byte by byte: the contract between worker, standby, successor images and master. Two memfds a slot, sealed
+// against growing and shrinking, sparse: a part takes no page until it is used. The board has what is counted, steered
+// and recorded; the buffers have what clients sent and the log's lines. A process maps them one behind the other, and an
+// offset in a record or the journal is one in that range, never a pointer. The master maps the board alone, read-only
+// but for what it writes, and never trusts what it reads. If a process dies anywhere, page contents stay; Journal says
+// what was in hand. x86 keeps the order of stores; every publishing store is a release store all the same.
+// Which parts there are, and how later versions add theirs: parts.h. Source: memfd_create(2), fcntl(2) "File Sealing".
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "daemon/slot/parts.h"
 #include "daemon/slot/reason.h"
 #include "daemon/slot/record.h"
+#include "daemon/slot/request.h"
 #include "daemon/slot/session_record.h"
 
 namespace tcpd::slot {
 
 inline constexpr char kMagic[8] = {'T', 'C', 'P', 'D', 'S', 'L', 'O', 'T'};
-inline constexpr uint32_t kFormat = 3;
-inline constexpr uint32_t kBirthFormat = 4;  // of what an image is told at its start, and says
+// Never counted up again: later versions add parts or fields, and count up kLevel.
+inline constexpr uint32_t kFormat = 4;
+inline constexpr uint32_t kBirthFormat = 5;  // of what an image is told and says
 inline constexpr uint32_t kMaxSlots = 256;
 inline constexpr uint32_t kMaxListeners = 256;  // stable ids, names in use at one time
+inline constexpr uint32_t kMaxUpstreams = 256;
 inline constexpr uint32_t kMaxNameBytes = 63;
 inline constexpr uint32_t kSmallChunkBytes = 4096;
 inline constexpr uint32_t kLargeChunkBytes = 64 * 1024;
 inline constexpr uint32_t kRecentClones = 16;
-inline constexpr uint32_t kMaxRedo = 24;
-inline constexpr uint32_t kPageBytes = 4096;
+inline constexpr uint32_t kMaxRedo = 48;
 // Beside listening sockets and connections, of each slot: so that one with all the connections that it may have can
 // still renew, replace its log and make its epoll set anew.
 inline constexpr uint32_t kReservedDescriptors = 64;
 // A worker, or a whole slot, that lived for less is taken for one that would die at once again.
 inline constexpr uint64_t kShortLifeNs = 200'000'000;
-
-// Written once by the master, before any image sees it.
-struct Header {
-    char magic[8];
-    uint32_t format;
-    uint32_t header_bytes;
-    uint64_t slot_bytes;
-    uint32_t slot_number;
-    uint32_t record_count;  // index = descriptor
-    uint32_t record_bytes;
-    uint32_t small_count, large_count;
-    uint32_t small_bytes, large_bytes;
-    uint32_t reserved;
-    uint64_t master_control_at, worker_control_at, scoreboard_at, journal_at, log_ring_at;
-    uint64_t records_at, sessions_at, chunk_links_at, small_chunks_at, large_chunks_at;
-    uint64_t log_ring_bytes;
-};
-static_assert(sizeof(Header) <= kPageBytes);
 
 // The one word that decides which image owns the slot. Begin (s,0)->(s,t), withdraw (s,t)->(s,0), commit
 // (s,t)->(t,0) are one compare-and-swap each, by the master or an image; (0,0): the slot is retired, whoever
@@ -82,33 +69,41 @@ struct MasterControl {
     // was begun, of an image that went out of service. Counted up before the word is, down once the table is
     // gone. Not 0: a close alone does not end a connection, nor its registration.
     std::atomic<uint32_t> other_tables;
-    // By stable id; written before the image that uses it.
-    char listener_names[kMaxListeners][kMaxNameBytes + 1];
+    // The least level of all programs that may still serve this slot, one that a way back may lead to included. A
+    // program begins by its own choice only what that level knows.
+    std::atomic<uint32_t> level;
+    uint64_t spare[506];
 };
+static_assert(sizeof(MasterControl) == kPageBytes);
 
-enum class SeatState : uint32_t { none, starting, backing_off, adopting, serving, draining, drained };
+// Of a listener or an upstream, by stable id; writer: the master, before the image that uses it. Of a level, by its
+// number; writer: the holder of the seat.
+struct Name {
+    char text[kMaxNameBytes + 1];
+};
 
 // Writer: the holder of the seat (clone_tids: the kernel, CLONE_PARENT_SETTID). Readers: successor, master.
 struct WorkerControl {
     // Monotonic; each turn of the loop, and at least each quarter of the watchdog.
     std::atomic<uint64_t> heartbeat_ns;
-    std::atomic<uint32_t> holder_pid;
-    std::atomic<uint32_t> seat_state;     // SeatState
     std::atomic<uint64_t> seat_taken_ns;  // monotonic; of this holder
-    std::atomic<uint64_t> backoff_until_ns;
+    std::atomic<uint64_t> next_connection;
     std::atomic<uint32_t> short_lives;  // deaths in a row after less than kShortLifeNs in the seat
     std::atomic<uint32_t> seats_taken;  // holders so far, over all images
     // Of a holder that gives its seat away in its fault handler; the next clears it.
     std::atomic<uint32_t> fault_signal;
+    std::atomic<uint32_t> high_fd;                 // no connection was ever at or above this descriptor
+    std::atomic<uint32_t> small_high, large_high;  // chunks of each size that were ever taken
+    // The highest level that a record needs, and what belongs to no connection; raised before they are, never lowered
+    // while the slot serves.
+    std::atomic<uint32_t> needs;
     std::atomic<uint32_t> clones;  // of this slot so far; clone_tids[clones % kRecentClones] is written next
     uint32_t clone_tids[kRecentClones];
-    uint32_t attempt_clone_tid;      // as clone_tids, of an image that has not committed yet
-    std::atomic<int32_t> poller_fd;  // our own epoll descriptor in the table; 0: none yet
-    std::atomic<uint32_t> high_fd;   // no connection was ever at or above this descriptor
-    std::atomic<uint64_t> next_connection;
-    std::atomic<uint64_t> service_started_ns;      // when the image in service began to serve
-    std::atomic<uint32_t> small_high, large_high;  // chunks of each size that were ever taken
+    uint32_t attempt_clone_tid;  // as clone_tids, of an image that has not committed yet
+    uint32_t spare_word;
+    uint64_t spare[496];
 };
+static_assert(sizeof(WorkerControl) == kPageBytes);
 
 inline constexpr size_t kReasons = static_cast<size_t>(CloseReason::count);
 
@@ -118,21 +113,28 @@ struct ListenerCounters {
 #define TCPD_LISTENER_METRIC(name, ...) uint64_t name;
 #define TCPD_LISTENER_METRICS(name, values, places, ...) uint64_t name[places];
 #include "daemon/slot/metrics.def"
-    uint64_t spare[24];
+    uint64_t spare[440];
 };
-static_assert(sizeof(ListenerCounters) == 768);
+static_assert(sizeof(ListenerCounters) == kPageBytes);
 
-struct Scoreboard {
-    ListenerCounters listeners[kMaxListeners];  // by stable id
+// What no listener can be named for.
+struct SlotCounters {
 #define TCPD_SLOT_METRIC(name, ...) uint64_t name;
 #define TCPD_SLOT_METRICS(name, values, places, ...) uint64_t name[places];
 #include "daemon/slot/metrics.def"
+    uint64_t spare[997];
+};
+static_assert(sizeof(SlotCounters) == 2 * kPageBytes);
+
+// Of an upstream, by stable id. Nothing is counted by upstream yet.
+struct UpstreamCounters {
+    uint64_t spare[512];
 };
 
 // What the worker has in hand. `word` is Phase << 56 | count; see journal.h for who stores what in which
 // order.
 struct RedoEntry {
-    // In slot memory, 8-aligned, inside records, sessions, chunk links, worker control or scoreboard.
+    // In slot memory, 8-aligned; SlotMemory::may_change says where.
     uint64_t offset;
     uint64_t value;
 };
@@ -141,8 +143,8 @@ struct JournalPage {
     // In hand; kept after idle, so that a successor re-arms and advances both. 0: none.
     int32_t source_fd, target_fd;
     uint32_t source_generation, target_generation;
-    uint64_t buffer_at;  // offset in slot memory that recv writes to
-    uint64_t send_at;    // offset in slot memory that send reads from
+    uint64_t buffer_at;  // offset that recv writes to
+    uint64_t send_at;    // offset that send reads from
     uint32_t buffer_bytes;
     uint32_t send_bytes;
     uint64_t receive_chunk;   // id of the chunk that the worker receives into; 0: none yet
@@ -150,8 +152,11 @@ struct JournalPage {
     uint32_t recovery_tries;  // recoveries in a row that began there and were not got through
     uint32_t received_bytes;  // what the last recv brought; stored before `word` says `received`
     uint64_t handled_bytes;   // of them, done with; through the redo log once some are
+    uint64_t spare[22];
     RedoEntry redo[kMaxRedo];
+    uint64_t rest[384];
 };
+static_assert(sizeof(JournalPage) == kPageBytes && offsetof(JournalPage, redo) == 256);
 
 // Log lines not yet written. Writer and reader: the worker; a successor writes what is left.
 struct LogRing {

@@ -1,6 +1,6 @@
 #pragma once
 
-// A connection: 128 bytes in slot memory, index = descriptor. No object, no pointer, no function.
+// A connection: 128 bytes in slot memory, index = descriptor. No object, no pointer.
 // Writer: the worker that holds the seat. Readers: its successor, which trusts no field before it was
 // checked. A field that changes together with another one, or with a counter, changes through the redo log
 // (journal.h).
@@ -66,38 +66,51 @@ inline constexpr Tick to_tick(uint64_t monotonic_nanoseconds) {
     return static_cast<Tick>(monotonic_nanoseconds >> 24);
 }
 
+// What a connection belongs to, as two bytes of its record.
+enum class OwnerKind : uint16_t { listener, upstream, slot };
+struct Owner {
+    OwnerKind kind = OwnerKind::listener;
+    uint16_t id = 0;  // stable, below 2^14
+    constexpr uint16_t pack() const { return static_cast<uint16_t>(static_cast<uint16_t>(kind) << 14 | id); }
+    static constexpr Owner unpack(uint16_t owner) {
+        return {static_cast<OwnerKind>(owner >> 14), static_cast<uint16_t>(owner & 0x3FFF)};
+    }
+};
+
+// The first half is what a message touches.
 struct Record {
-    uint64_t id;        // slot << 48 | serial; what logs call conn=
     uint64_t received;  // bytes taken from the socket and published
     uint64_t sent;      // bytes given to the socket and published
     uint64_t word;      // RecordWord
     uint64_t out;       // chain of unsent output: first chunk id << 32 | last; 0: none
     uint64_t out_bytes;
     uint64_t peer;       // the other one of a pair: descriptor << 32 | generation; ~0: none
-    uint64_t opened_ns;  // monotonic
-    uint32_t listener;   // stable id
-    uint32_t server;     // the server's index in its upstream; of a client: that of its first dial
     Tick active_tick;    // last byte either way
+    Tick input_tick;     // last byte from the peer, or another sign of its life
     Tick progress_tick;  // last byte of output taken, or output begun
-    Tick ended_tick;     // first direction ended, or dial begun
+    uint16_t owner;      // Owner
     uint8_t interest;    // EPOLLIN | EPOLLOUT as last told to epoll
-    uint8_t recovery_tries;
-    uint8_t dial_tries;      // servers tried so far
-    uint8_t address_family;  // 4, 6; 0: unix
-    uint8_t address[16];     // of the peer; IPv4 in the first four
+    uint8_t awaited;     // kAwaited, kUnanswered; 0: the peer has acknowledged all that was sent
+
+    uint64_t id;          // slot << 48 | serial; what logs call conn=
+    uint64_t opened_ns;   // monotonic
+    uint8_t address[16];  // of the peer; IPv4 in the first four
     uint16_t port;
-    Tick input_tick;      // last byte from the peer, or another sign of its life
-    uint32_t dropped;     // bytes read since it was shut while closing
-    uint32_t faulted_at;  // low half of `received` when a worker fell over what came then
-    uint8_t faults;       // 0: none did
-    uint8_t awaited;      // kAwaited, kUnanswered; 0: the peer has acknowledged all that was sent
-    // Low half of the tick of the look that first saw it unanswered.
-    uint16_t awaited_since;
+    uint8_t address_family;  // 4, 6; 0: unix
+    uint8_t faults;          // 0: none did
+    uint8_t dial_tries;      // servers tried so far
+    uint8_t needs;           // the level (parts.h) that its words need; stored before the record is published
+    uint16_t awaited_since;  // low half of the tick of the look that first saw it unanswered
+    uint32_t server;         // the server's index in its upstream; of a client: that of its first dial
+    uint32_t spare_word;
+    Tick ended_tick;  // first direction ended, or dial begun
     // Low half of what the peer had taken when output was last seen in the kernel; 0: none was.
     uint32_t taken;
+    uint32_t dropped;     // bytes read since it was shut while closing
+    uint32_t faulted_at;  // low half of `received` when a worker fell over what came then
+
+    Owner whose() const { return Owner::unpack(owner); }
 };
-static_assert(sizeof(Record) == 128);
-static_assert(offsetof(Record, word) == 24 && offsetof(Record, out) == 32 && offsetof(Record, peer) == 48 &&
-              offsetof(Record, listener) == 64 && offsetof(Record, address) == 88);
+static_assert(sizeof(Record) == 128 && offsetof(Record, id) == 64 && offsetof(Record, faulted_at) == 124);
 
 }  // namespace tcpd::slot

@@ -1,6 +1,6 @@
 #pragma once
 
-// What a connection of a framed listener has beside its record: 128 bytes in slot memory, index = descriptor;
+// What a connection of a framed listener has beside its record: 192 bytes in slot memory, index = descriptor;
 // no page of it is touched where frames are not cut. Writer: the worker that holds the seat; its successor
 // trusts no field before it was checked. `word`, `in`, `later`, `progress`, `messages`, `rate_ns` and `owed`
 // change through the redo log together with Record::received (journal.h), the rest before `word` names it.
@@ -52,8 +52,9 @@ struct SessionRecord {
     uint8_t id[16];  // random, drawn when the connection begins
     uint8_t identity_bytes;
     char identity[47];  // who it is, once known
+    uint64_t spare[8];
 };
-static_assert(sizeof(SessionRecord) == 128);
+static_assert(sizeof(SessionRecord) == 192);
 static_assert(offsetof(SessionRecord, id) == 64 && offsetof(SessionRecord, identity) == 81);
 
 }  // namespace tcpd::slot

@@ -64,11 +64,11 @@ void lay_out_descriptors(Plan& plan) {
     const int report = ::fcntl(plan.report, F_DUPFD_CLOEXEC, plan.floor);
     if (report < 0) give_up(plan, Stage::move_descriptors);
     plan.report = report;
+    // What comes to its place is kept over the exec, all else closed.
+    ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
     for (size_t i = 0; i < plan.moves.size(); ++i) {
         if (::dup2(plan.lifted[i], plan.moves[i].to) < 0) give_up(plan, Stage::move_descriptors);
     }
-    ::close_range(slot::kFirstOwnFd, slot::kFirstListenFd - 1, CLOSE_RANGE_CLOEXEC);
-    ::close_range(static_cast<unsigned>(plan.floor), ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
 // What is ignored stays so over the exec.
@@ -135,9 +135,10 @@ Result<void> await_exec(int report, pid_t pid) {
 
 std::vector<DescriptorMove> plan_descriptors(const Inheritance& given) {
     std::vector<DescriptorMove> moves = {
-        {given.control, slot::kControlFd}, {given.memory, slot::kSlotFd},
+        {given.control, slot::kControlFd}, {given.board, slot::kBoardFd},
         {given.counts, slot::kCountsFd},   {given.bundle, slot::kBundleFd},
-        {given.log, slot::kLogFd},         {given.addresses, slot::kAddressesFd}};
+        {given.log, slot::kLogFd},         {given.addresses, slot::kAddressesFd},
+        {given.buffers, slot::kBuffersFd}};
     int next = slot::kFirstListenFd;
     for (int listener : given.listeners) moves.push_back({listener, next++});
     return moves;

@@ -19,7 +19,7 @@ namespace tcpd::master {
 
 // What an image is given; all borrowed.
 struct Inheritance {
-    int control = -1, memory = -1, counts = -1, bundle = -1, log = -1, addresses = -1;
+    int control = -1, board = -1, buffers = -1, counts = -1, bundle = -1, log = -1, addresses = -1;
     std::vector<int> listeners;  // in the order of Birth::sockets
 };
 

@@ -316,6 +316,7 @@ void Crew::give_birth(uint32_t number, uint32_t image) {
     }
     held_[number] = std::move(*held);
     slot_generation_[number] = current_;
+    publish_level();
     own_[number].held_back = false;
     if (target_ != current_) roll_out_.add(number);
     claim(*born, number, image, Part::image);
@@ -330,7 +331,7 @@ Result<pid_t> Crew::execute(HeldSlot& held, Channel& channel, const Generation& 
     const Side side = side_of(generation);
     std::vector<slot::ListenSocket> sockets = outfit_.listeners->describe_sockets(number, side);
     std::vector<int> given = outfit_.listeners->sockets_of(number, side);
-    std::vector<slot::BirthListener> listeners = birth_listeners(generation, given);
+    std::vector<slot::BirthOwner> owners = birth_owners(generation, given);
     const slot::Birth birth{.image = channel.image(),
                             .slot = number,
                             .slots = outfit_.slots,
@@ -338,12 +339,15 @@ Result<pid_t> Crew::execute(HeldSlot& held, Channel& channel, const Generation& 
                             .connection_room = static_cast<uint32_t>(
                                 make_budget(outfit_.descriptor_limit, given.size()).connections),
                             .log_level = static_cast<uint32_t>(generation.log_level),
-                            .cause = static_cast<uint32_t>(cause),
-                            .listeners = std::move(listeners),
-                            .sockets = std::move(sockets)};
+                            .is_renewal = cause != slot::Cause::count,
+                            .cause = cause,
+                            .owners = std::move(owners),
+                            .sockets = std::move(sockets),
+                            .descriptors = slot::known_descriptors()};
     if (auto sent = slot::send_birth(channel.fd(), birth); !sent) return std::move(sent.error());
     const Inheritance inheritance{.control = channel.slot_end(),
-                                  .memory = held.memory_fd(),
+                                  .board = held.board_fd(),
+                                  .buffers = held.buffers_fd(),
                                   .counts = outfit_.counts,
                                   .bundle = generation.bundle.get(),
                                   .log = outfit_.log,
@@ -485,6 +489,25 @@ uint64_t Crew::open_connections() {
         if (held) open += master::open_connections(held->memory(), static_cast<uint32_t>(names_.size()));
     }
     return open;
+}
+
+Demands Crew::demands() {
+    Demands demands;
+    for (auto& held : held_) {
+        if (!held) continue;
+        const slot::Needed needed = held->memory().needed();
+        if (needed.level > demands.level) {
+            demands.level = needed.level;
+            demands.thing = needed.name;
+        }
+        const Demands room = held->room();
+        if (demands.records == 0 || room.board_bytes < demands.board_bytes) {
+            demands.records = room.records;
+            demands.board_bytes = room.board_bytes;
+            demands.buffers_bytes = room.buffers_bytes;
+        }
+    }
+    return demands;
 }
 
 std::vector<ListenerStatus> Crew::listener_status() {

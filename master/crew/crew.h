@@ -17,6 +17,7 @@
 #include "master/crew/children.h"
 #include "master/crew/held_slot.h"
 #include "master/listen/listeners.h"
+#include "master/reexec/demands.h"
 #include "master/renewal/generation.h"
 #include "master/renewal/roll_out.h"
 #include "master/status.h"
@@ -37,6 +38,7 @@ struct CrewOutfit {
 struct Change {
     conf::Config config;
     UniqueFd program, bundle;
+    uint32_t level = slot::kLevel;  // of slot memory, that the program knows
     log::Level log_level = log::Level::info;
     slot::Cause cause = slot::Cause::reload;
 };
@@ -115,6 +117,8 @@ public:
     // Begins it, if can_roll_out; an Error: nothing has changed.
     Result<void> roll_out(Change change);
 
+    // Of a program that is to take over.
+    Demands demands();
     std::vector<ListenerStatus> listener_status();
     std::vector<SlotStatus> slot_status();
 
@@ -178,10 +182,10 @@ private:
     void forget_previous(uint64_t now);
     bool has_connections(uint32_t id);
     // Bundles of former generations that it names are added to `given`, behind the sockets.
-    std::vector<slot::BirthListener> birth_listeners(const Generation& generation,
-                                                     std::vector<int>& given) const;
+    std::vector<slot::BirthOwner> birth_owners(const Generation& generation, std::vector<int>& given) const;
     Side side_of(const Generation& generation) const;
     void note_names(const Roster& roster);
+    void publish_level();
 
     CrewOutfit outfit_;
     slot::SharedCounts counts_;

@@ -1,6 +1,7 @@
 #include "master/crew/held_slot.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,18 +18,18 @@ constexpr uint64_t kExitLimitNs = 3'000'000'000;
 
 }  // namespace
 
-HeldSlot::HeldSlot(UniqueFd memory_fd, slot::SlotMemory memory)
-    : memory_fd_(std::move(memory_fd)), memory_(std::move(memory)) {}
+HeldSlot::HeldSlot(slot::SlotFds fds, slot::SlotMemory memory)
+    : fds_(std::move(fds)), memory_(std::move(memory)) {}
 
 Result<std::unique_ptr<HeldSlot>> HeldSlot::make(struct ev_loop* loop, const slot::SlotSizes& sizes,
                                                  uint32_t image, ChannelMessages& owner) {
-    auto fd = slot::SlotMemory::create(sizes);
-    if (!fd) return std::move(fd.error());
-    auto memory = slot::SlotMemory::map(fd->get(), slot::SlotMemory::Access::master);
+    auto fds = slot::SlotMemory::create(sizes);
+    if (!fds) return std::move(fds.error());
+    auto memory = slot::SlotMemory::map_board(fds->board.get());
     if (!memory) return std::move(memory.error());
     auto channel = Channel::open(loop, sizes.slot_number, image, owner);
     if (!channel) return std::move(channel.error());
-    std::unique_ptr<HeldSlot> held(new HeldSlot(std::move(*fd), std::move(*memory)));
+    std::unique_ptr<HeldSlot> held(new HeldSlot(std::move(*fds), std::move(*memory)));
     held->channel_ = std::move(*channel);
     held->control().word.store(slot::ServiceWord{image, 0}.pack(), std::memory_order_release);
     return held;
@@ -36,7 +37,8 @@ Result<std::unique_ptr<HeldSlot>> HeldSlot::make(struct ev_loop* loop, const slo
 
 void HeldSlot::save(SavedSlot& saved) const {
     saved.is_held = true;
-    saved.memory_fd = memory_fd_.get();
+    saved.board_fd = board_fd();
+    saved.buffers_fd = buffers_fd();
     saved.made_ns = made_ns_;
     saved.channel = channel_->save();
     for (const auto& channel : former_) saved.former.push_back(channel->save());
@@ -47,9 +49,10 @@ void HeldSlot::save(SavedSlot& saved) const {
 Result<std::unique_ptr<HeldSlot>> HeldSlot::take_over(struct ev_loop* loop, uint32_t number,
                                                       const SavedSlot& saved, int log_fd,
                                                       ChannelMessages& owner) {
-    auto memory = slot::SlotMemory::map(saved.memory_fd, slot::SlotMemory::Access::master);
+    auto memory = slot::SlotMemory::map_board(saved.board_fd);
     if (!memory) return std::move(memory.error());
-    std::unique_ptr<HeldSlot> held(new HeldSlot(UniqueFd(saved.memory_fd), std::move(*memory)));
+    std::unique_ptr<HeldSlot> held(
+        new HeldSlot({UniqueFd(saved.board_fd), UniqueFd(saved.buffers_fd)}, std::move(*memory)));
     held->made_ns_ = saved.made_ns;
     held->channel_ = Channel::take_over(loop, number, saved.channel, owner);
     for (const SavedChannel& channel : saved.former) {
@@ -60,9 +63,17 @@ Result<std::unique_ptr<HeldSlot>> HeldSlot::take_over(struct ev_loop* loop, uint
     return held;
 }
 
+Demands HeldSlot::room() const {
+    struct stat about {};
+    if (::fstat(buffers_fd(), &about) != 0) return {};
+    return {.records = memory_.record_count(),
+            .board_bytes = memory_.board_bytes(),
+            .buffers_bytes = static_cast<uint64_t>(about.st_size)};
+}
+
 void HeldSlot::set_listener_name(uint32_t id, const std::string& name) {
     if (id >= slot::kMaxListeners) return;
-    char* at = control().listener_names[id];
+    char* at = memory_.listener_name(id).text;
     const size_t length = name.copy(at, slot::kMaxNameBytes);
     std::fill(at + length, at + slot::kMaxNameBytes + 1, '\0');
 }

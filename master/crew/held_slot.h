@@ -19,6 +19,7 @@
 #include "master/crew/channel.h"
 #include "master/crew/children.h"
 #include "master/drain_order.h"
+#include "master/reexec/demands.h"
 
 namespace tcpd::master {
 
@@ -36,11 +37,16 @@ public:
                                                        const SavedSlot& saved, int log_fd,
                                                        ChannelMessages& owner);
 
-    int memory_fd() const { return memory_fd_.get(); }
+    int board_fd() const { return fds_.board.get(); }
+    int buffers_fd() const { return fds_.buffers.get(); }
     slot::SlotMemory& memory() { return memory_; }
     uint64_t made_ns() const { return made_ns_; }
     Channel& channel() { return *channel_; }  // of the image in service
     Channel* attempt() { return attempt_.get(); }
+    // The least level of all programs that may come to serve it.
+    void set_level(uint32_t level) { control().level.store(level, std::memory_order_release); }
+    // What there is for parts.
+    Demands room() const;
     // Before the image that uses it is born.
     void set_listener_name(uint32_t id, const std::string& name);
 
@@ -84,12 +90,12 @@ public:
     pid_t newest_clone();
 
 private:
-    HeldSlot(UniqueFd memory_fd, slot::SlotMemory memory);
+    HeldSlot(slot::SlotFds fds, slot::SlotMemory memory);
     void keep_former(std::unique_ptr<Channel> channel);
     slot::MasterControl& control() { return memory_.master_control(); }
     slot::ServiceWord word() { return slot::ServiceWord::unpack(control().word.load()); }
 
-    UniqueFd memory_fd_;
+    slot::SlotFds fds_;
     slot::SlotMemory memory_;
     uint64_t made_ns_ = monotonic_ns();
     std::unique_ptr<Channel> channel_, attempt_;

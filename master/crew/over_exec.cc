@@ -15,6 +15,7 @@ Result<std::unique_ptr<Generation>> restore(const SavedGeneration& saved) {
     generation->number = saved.number;
     generation->program.reset(saved.program_fd);
     generation->bundle.reset(saved.bundle_fd);
+    generation->level = saved.level;
     generation->log_level = static_cast<log::Level>(saved.log_level);
     generation->roster = saved.roster;
     auto config = read_config(saved.bundle_fd);
@@ -43,7 +44,8 @@ SavedCrew Crew::save() const {
     }
     for (const auto& [number, generation] : generations_) {
         saved.generations.push_back({number, generation->program.get(), generation->bundle.get(),
-                                     static_cast<uint32_t>(generation->log_level), generation->roster});
+                                     static_cast<uint32_t>(generation->log_level), generation->roster,
+                                     generation->level});
     }
     return saved;
 }
@@ -80,6 +82,7 @@ Result<std::unique_ptr<Crew>> Crew::take_over(const CrewOutfit& outfit, slot::Sh
         if (!held) return std::move(held.error());
         crew->held_[i] = std::move(*held);
     }
+    crew->publish_level();
     return crew;
 }
 

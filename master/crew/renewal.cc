@@ -268,12 +268,14 @@ Result<void> Crew::roll_out(Change change) {
     }
     next->config = std::move(change.config);
     next->program = std::move(change.program);
+    next->level = change.level;
     next->bundle = std::move(change.bundle);
     next->log_level = change.log_level;
     next->roster = std::move(*roster);
     note_names(next->roster);
     last_generation_ = next_ = target_ = next->number;
     generations_.emplace(next->number, std::move(next));
+    publish_level();
     cause_ = change.cause;
     roll_out_.begin(supervisor_.wanted_slots(), true, now);
     return {};
@@ -300,6 +302,18 @@ void Crew::forget_generations() {
         const bool is_kept = number == previous_ && previous_ != 0;
         return number != current_ && !named && !is_kept;
     });
+    publish_level();
+}
+
+// A slot may come to each of these programs again.
+void Crew::publish_level() {
+    uint32_t level = current().level;
+    for (const uint32_t number : {next_, previous_}) {
+        if (number != 0) level = std::min(level, generations_.at(number)->level);
+    }
+    for (auto& held : held_) {
+        if (held) held->set_level(level);
+    }
 }
 
 void Crew::forget_previous(uint64_t now) {
@@ -315,18 +329,20 @@ Side Crew::side_of(const Generation& generation) const {
     return next_ != 0 && generation.number == next_ ? Side::prepared : Side::in_force;
 }
 
-std::vector<slot::BirthListener> Crew::birth_listeners(const Generation& generation,
-                                                       std::vector<int>& given) const {
-    std::vector<slot::BirthListener> list;
+std::vector<slot::BirthOwner> Crew::birth_owners(const Generation& generation,
+                                                 std::vector<int>& given) const {
+    std::vector<slot::BirthOwner> list;
     std::map<uint32_t, int> bundle_fds = {{generation.number, slot::kBundleFd}};
     for (const RosterListener& entry : generation.roster) {
         const int next_fd = slot::kFirstListenFd + static_cast<int>(given.size());
         const auto [at, is_new] = bundle_fds.try_emplace(entry.generation, next_fd);
         if (is_new) given.push_back(generations_.at(entry.generation)->bundle.get());
-        list.push_back({.id = entry.id,
+        list.push_back({.kind = static_cast<uint32_t>(slot::OwnerKind::listener),
+                        .id = entry.id,
                         .bundle_fd = at->second,
                         .index = entry.index,
                         .spread = entry.drain.spread ? 1U : 0U,
+                        .spare = 0,
                         .drain_begin_ns = entry.drain.begin_ns,
                         .drain_end_ns = entry.drain.end_ns});
     }

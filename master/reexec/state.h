@@ -1,8 +1,8 @@
 #pragma once
 
-// All that a master knows, as it goes over an exec in place: plain values, descriptors by number. Written by
-// the old program, read by the new one, which may be another version: `kStateFormat` says which fields there
-// are; any other format is refused by the probe before anything moves. Master only. Source: execve(2),
+// All that a master knows, as it goes over an exec in place: values by name (daemon/base/fields.h), descriptors by
+// number. Written by the old program, read by the new one, which may be another version, earlier or later: what it does
+// not know it passes over, and descriptors that only the other one knows it closes. Master only. Source: execve(2),
 // memfd_create(2).
 
 #include <sys/types.h>
@@ -23,7 +23,7 @@
 
 namespace tcpd::master {
 
-inline constexpr uint32_t kStateFormat = 3;
+inline constexpr uint32_t kStateFormat = 4;  // never counted up again
 
 struct SavedChannel {
     int32_t fd = -1;
@@ -37,7 +37,7 @@ struct SavedSlot {
     bool is_held = false;
     uint32_t generation = 0;
     bool is_held_back = false;
-    int32_t memory_fd = -1;
+    int32_t board_fd = -1, buffers_fd = -1;
     uint64_t made_ns = 0;
     SavedChannel channel;
     std::vector<SavedChannel> former;
@@ -50,6 +50,7 @@ struct SavedGeneration {
     int32_t program_fd = -1, bundle_fd = -1;
     uint32_t log_level = 0;
     Roster roster;
+    uint32_t level = slot::kLevel;
 };
 
 struct SavedAddress {
@@ -87,8 +88,8 @@ struct SavedCrew {
 };
 
 struct MasterState {
-    uint32_t format = kStateFormat;
-    std::string version;  // of the program that wrote it
+    std::string version;               // of the program that wrote it
+    std::vector<int32_t> descriptors;  // all that it left open; made by `encode`
     std::string config_path, program_path;
     bool has_log_level = false;
     uint32_t log_level = 0;
@@ -114,6 +115,8 @@ struct MasterState {
 std::string encode(MasterState state);
 // bad_format says what is not understood.
 Result<MasterState> decode(std::string_view bytes);
+// Those that its writer left open and this program does not know.
+std::vector<int> unknown_descriptors(const MasterState& state);
 // All that is to stay open over the exec.
 std::vector<int> descriptors_of(const MasterState& state);
 

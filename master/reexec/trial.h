@@ -10,23 +10,31 @@
 
 #include "daemon/base/error.h"
 #include "daemon/base/unique_fd.h"
+#include "master/reexec/demands.h"
 #include "master/reexec/question.h"
 #include "master/reexec/state.h"
 
 namespace tcpd::master {
 
-// The line of `tcpd -V` that says what a program can read of another.
+// The line of `tcpd -V` that says what a program can read of another, and what its parts of slot memory take.
 std::string formats_line();
+
+// What is fit to take over.
+struct CheckedProgram {
+    UniqueFd program;
+    uint32_t level = 0;
+};
 
 // One at a time.
 class Trial {
 public:
-    using OnChecked = std::function<void(Result<UniqueFd>)>;
+    using OnChecked = std::function<void(Result<CheckedProgram>)>;
     using OnProbed = std::function<void(const Result<void>&)>;
     explicit Trial(struct ev_loop* loop) : loop_(loop) {}
 
-    // The program's descriptor; an Error says what it could not do, in its own words where it had any.
-    void check(const std::string& path, const std::string& config_path, OnChecked on_checked);
+    // An Error says what it could not do, in its own words where it had any.
+    void check(const std::string& path, const std::string& config_path, Demands demands,
+               OnChecked on_checked);
     // A child takes over from a copy of `state`, as far as it can be done twice.
     void probe(int program, const MasterState& state, OnProbed on_probed);
     // True: it was the trial's.
@@ -42,7 +50,8 @@ private:
     struct ev_loop* loop_;
     std::unique_ptr<Question> question_;
     std::string path_, config_path_;
-    UniqueFd program_;
+    Demands demands_;
+    CheckedProgram checked_;
     OnChecked on_checked_;
 };
 

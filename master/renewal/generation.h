@@ -11,6 +11,7 @@
 #include "conf/config.h"
 #include "daemon/base/log.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/slot/parts.h"
 #include "master/listen/roster.h"
 
 namespace tcpd::master {
@@ -19,6 +20,7 @@ struct Generation {
     uint32_t number = kFirstGeneration;
     conf::Config config;
     UniqueFd program, bundle;
+    uint32_t level = slot::kLevel;            // of slot memory, that the program knows
     log::Level log_level = log::Level::info;  // the command line's goes before the configuration's
     Roster roster;
 };

@@ -12,7 +12,7 @@ using namespace tcpd::test;
 
 namespace {
 
-constexpr rlim_t kFiles = 160;
+constexpr rlim_t kFiles = 272;
 using Clients = std::vector<std::unique_ptr<BlockingClient>>;
 
 // More clients than descriptors; the kernel connects them all.

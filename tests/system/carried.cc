@@ -74,7 +74,7 @@ BOOST_AUTO_TEST_CASE(ends_of_many) {
 }
 
 BOOST_AUTO_TEST_CASE(a_table_at_its_limit) {
-    TestDaemon daemon(DaemonOptions{.config = kEcho, .open_files = 300});
+    TestDaemon daemon(DaemonOptions{.config = kEcho, .open_files = 412});
     std::vector<std::unique_ptr<BlockingClient>> clients;
     const Address address = daemon.address("echo");
     for (int i = 0; i < 290; ++i) clients.push_back(std::make_unique<BlockingClient>(address));

@@ -238,9 +238,18 @@ BOOST_AUTO_TEST_CASE(another_program) {
 BOOST_AUTO_TEST_CASE(programs_that_fail_on_the_way) {
     Installed installed;
     const std::pair<const char*, const char*> wrong[] = {
-        {"other_formats", "slot 99"},     {"version_segfaults", "SIGSEGV"}, {"check_exits", "exited with 3"},
-        {"check_aborts", "SIGABRT"},      {"probe_exits", "exited with 3"}, {"probe_segfaults", "SIGSEGV"},
-        {"image_exits", "exited with 3"}, {"image_aborts", "SIGABRT"},      {"image_segfaults", "SIGSEGV"}};
+        {"other_formats", "slot 99"},
+        {"older_level",
+         "it knows levels of slot memory up to 0, and \"the first layout\" (level 1) is in use"},
+        {"large_parts", "its parts of slot memory do not fit"},
+        {"version_segfaults", "SIGSEGV"},
+        {"check_exits", "exited with 3"},
+        {"check_aborts", "SIGABRT"},
+        {"probe_exits", "exited with 3"},
+        {"probe_segfaults", "SIGSEGV"},
+        {"image_exits", "exited with 3"},
+        {"image_aborts", "SIGABRT"},
+        {"image_segfaults", "SIGSEGV"}};
     for (const auto& [mode, expected] : wrong) {
         BOOST_TEST_CONTEXT(mode) {
             installed.install_bad(mode);

@@ -233,7 +233,7 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
                      peer_name(in.from.record()));
         return end_with(in, FrameError::unauthorized, "wrong token", CloseReason::unauthorized, step);
     }
-    if (connections_.refuses_identity(in.from->listener, *identity)) {
+    if (connections_.refuses_identity(in.from->owner, *identity)) {
         return end_with(in, FrameError::unavailable, "refused for a while", CloseReason::quarantined, step);
     }
     in.session.set_identity(*identity);

@@ -78,7 +78,7 @@ void Proxy::on_dial_failed(Connection dialled, int sys_errno) {
 }
 
 bool Proxy::turn_to_next(Connection client, int sys_errno) {
-    ++connections_.memory().scoreboard().upstream_refusals;
+    ++connections_.memory().counters().upstream_refusals;
     const Address& server = server_of(next_server(client));
     log::limited(log::Level::warn, "upstream server failed", "could not connect to {} of upstream \"{}\": {}",
                  server.text(), upstream_.name, cause_of(server, sys_errno));
@@ -100,7 +100,7 @@ void Proxy::end_alone(Connection client, CloseReason why) {
 }
 
 void Proxy::wait_for_better_times(Connection client, int sys_errno) {
-    ++connections_.memory().scoreboard().upstream_local_faults;
+    ++connections_.memory().counters().upstream_local_faults;
     log::limited(log::Level::error, "dial paused",
                  "could not dial for upstream \"{}\": {} (a limit of this machine; the server is not blamed)",
                  upstream_.name, strerror(sys_errno));

@@ -30,12 +30,12 @@ bool has_unread(int fd) {
 }  // namespace
 
 Connections::Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, slot::AddressCounts& addresses,
-                         int memory_fd, int poller_fd)
+                         int buffers_fd, int poller_fd)
     : memory_(memory),
       counts_(counts),
       addresses_(addresses),
       journal_(memory),
-      chunks_(memory, memory_fd, counts),
+      chunks_(memory, buffers_fd, counts),
       numbers_(memory.record_count()),
       poller_(poller_fd),
       deadlines_(memory.record_count()) {}
@@ -101,14 +101,14 @@ void Connections::unregister(Connection c) {
 // process still holds the file, so that its registration outlived our close, and no descriptor is left to
 // remove it by.
 void Connections::on_stale_event(PollTag tag) {
-    ++memory_.scoreboard().stale_events;
+    ++memory_.counters().stale_events;
     if (!at(tag.fd)) poller_.remove(tag.fd);
     if (!ended_in_round_) needs_new_poller_ = true;
 }
 
 void Connections::on_readable(Connection c) {
     if (!have_receive_chunk()) {
-        ++memory_.scoreboard().buffer_pauses;
+        ++memory_.counters().buffer_pauses;
         starved_.push_back(c.tag());
         return update_interest(c);
     }

@@ -29,10 +29,10 @@ namespace tcpd::worker {
 class Connections {
 public:
     Connections(slot::SlotMemory& memory, slot::SharedCounts& counts, slot::AddressCounts& addresses,
-                int memory_fd, int poller_fd);
+                int buffers_fd, int poller_fd);
 
     void set_rules(const Rules* rules) { rules_[rules->id] = rules; }
-    const Rules* rules_of(Connection c) const { return rules_[c->listener]; }
+    const Rules* rules_of(Connection c) const { return rules_[c->owner]; }
     const Rules* rules_of(uint32_t listener) const {
         return listener < slot::kMaxListeners ? rules_[listener] : nullptr;
     }
@@ -172,9 +172,7 @@ public:
     bool refuses_identity(uint32_t listener, std::string_view identity) {
         return quarantine().refuses(addresses_.key_of_name(listener, identity), now_);
     }
-    uint64_t key_of(Connection c) const {
-        return addresses_.key_of(c->listener, c->address_family, c->address);
-    }
+    uint64_t key_of(Connection c) const { return addresses_.key_of(c->owner, c->address_family, c->address); }
     const Poller& poller() const { return poller_; }
     void count_adopted(uint32_t open) { open_ = open; }
     // The chunk that is received into; made sure of at adoption.

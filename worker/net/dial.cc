@@ -45,7 +45,7 @@ int Dialer::dial(Connection client, const Address& to, uint32_t server, const Ke
     FAULT_POINT(dial_socket_not_published);
     set_options(fd, to.is_unix(), keepalive);
     const Connection c = connections_.publish_dialled(fd, make_record(client, to, server), client);
-    ++connections_.memory().scoreboard().upstream_dials;
+    ++connections_.memory().counters().upstream_dials;
     FAULT_POINT(dial_published_not_connected);
     const int result = connect(fd, to.get(), to.length());
     if (result != 0 && errno != EINPROGRESS && errno != EINTR) {
@@ -77,7 +77,7 @@ slot::Record Dialer::make_record(Connection client, const Address& to, uint32_t 
     record.word = word.pack();
     record.id = client->id;
     record.peer = client.tag();
-    record.listener = client->listener;
+    record.owner = client->owner;
     record.server = server;
     record.opened_ns = connections_.now_ns();
     record.active_tick = record.input_tick = record.progress_tick = record.ended_tick = connections_.now();

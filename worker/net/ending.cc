@@ -84,7 +84,7 @@ bool Connections::pass_failure(Connection from) {
 
 uint64_t Connections::quarantine_key(Connection c) const {
     const std::string_view identity = rules_of(c)->handler->identity_of(c);
-    return identity.empty() ? key_of(c) : addresses_.key_of_name(c->listener, identity);
+    return identity.empty() ? key_of(c) : addresses_.key_of_name(c->owner, identity);
 }
 
 void Connections::begin_closing(slot::Journal::Redo& redo, Connection c, CloseReason reason,
@@ -223,9 +223,9 @@ void Connections::publish_free(Connection c) {
         redo.set(&counters.closed[reason], counters.closed[reason] + 1);
         redo.set(&counters.received_bytes, counters.received_bytes + c->received);
         redo.set(&counters.sent_bytes, counters.sent_bytes + c->sent);
-        counts_.open(c->listener, memory_.header().slot_number)
+        counts_.open(c->owner, memory_.slot_number())
             .store(static_cast<uint32_t>(counters.open - 1), std::memory_order_relaxed);
-        counts_.steered(memory_.header().slot_number).fetch_sub(1, std::memory_order_relaxed);
+        counts_.steered(memory_.slot_number()).fetch_sub(1, std::memory_order_relaxed);
         if (rules.connections_per_ip != 0) addresses_.remove(key_of(c));
     }
     redo.commit();

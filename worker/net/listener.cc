@@ -308,7 +308,7 @@ bool Listener::has_more_than_its_share() {
 Listener::Step Listener::on_accept_error(int error) {
     if (error == EAGAIN || error == ENOTSOCK) return Step::empty;  // a predecessor has closed it in a drain
     if (is_passing(error)) return Step::refused;
-    ++connections_.memory().scoreboard().accept_pauses;
+    ++connections_.memory().counters().accept_pauses;
     ++rules_.counters->refused[static_cast<size_t>(slot::RefuseReason::descriptors)];
     log::limited(
         log::Level::error, "accept paused",
@@ -328,7 +328,7 @@ slot::Record Listener::make_record(const Address& peer) {
     auto& serial = connections_.memory().worker_control().next_connection;
     record.id = uint64_t{place_.slot} << 48 | (serial.fetch_add(1, std::memory_order_relaxed) + 1);
     record.peer = kNoPeer;
-    record.listener = rules_.id;
+    record.owner = static_cast<uint16_t>(rules_.id);
     record.opened_ns = connections_.now_ns();
     record.active_tick = record.input_tick = record.progress_tick = record.ended_tick = connections_.now();
     record.port = peer.port();

@@ -30,6 +30,7 @@ struct Rules {
     AddressSet allow, deny;                      // allow empty: everyone
     Handler* handler = nullptr;                  // borrowed
     slot::ListenerCounters* counters = nullptr;  // in slot memory
+    uint8_t needs = 1;                           // the level (daemon/slot/parts.h) that its connections need
 };
 
 // Rounded up, so that a time-out is never early; 0 stays 0.

@@ -59,6 +59,8 @@ Connection Connections::place(int fd, const slot::Record& fields, slot::RecordWo
     now_free.generation = former;
     word->generation = former + 1 == kListenerGeneration ? 1 : former + 1;
     c.record() = fields;
+    c->needs = rules_of(fields.owner)->needs;
+    memory_.raise_needs(c->needs);
     c->word = now_free.pack();
     auto& high = memory_.worker_control().high_fd;
     if (high.load(std::memory_order_relaxed) <= static_cast<uint32_t>(fd)) {
@@ -70,17 +72,17 @@ Connection Connections::place(int fd, const slot::Record& fields, slot::RecordWo
 Connection Connections::publish_accepted(int fd, const slot::Record& fields, slot::JournalWord after) {
     slot::RecordWord word;
     const Connection c = place(fd, fields, &word);
-    Handler* handler = rules_of(fields.listener)->handler;
+    Handler* handler = rules_of(fields.owner)->handler;
     handler->prepare(c);
     if (handler->needs_peer(c)) word.state = State::waiting;
     journal_.take_in_hand(fd, word.generation, 0, 0);
-    slot::ListenerCounters& counters = *rules_of(fields.listener)->counters;
+    slot::ListenerCounters& counters = *rules_of(fields.owner)->counters;
     slot::Journal::Redo redo(journal_);
     redo.set(&c->word, word.pack());
     redo.set(&counters.accepted, counters.accepted + 1);
     redo.set(&counters.open, counters.open + 1);
     redo.commit(after);
-    counts_.open(fields.listener, memory_.header().slot_number)
+    counts_.open(fields.owner, memory_.slot_number())
         .store(static_cast<uint32_t>(counters.open), std::memory_order_relaxed);
     ++open_;
     return c;
@@ -89,7 +91,7 @@ Connection Connections::publish_accepted(int fd, const slot::Record& fields, slo
 Connection Connections::publish_dialled(int fd, const slot::Record& fields, Connection client) {
     slot::RecordWord word;
     const Connection c = place(fd, fields, &word);
-    rules_of(fields.listener)->handler->prepare(c);
+    rules_of(fields.owner)->handler->prepare(c);
     journal_.take_in_hand(client.fd(), client.generation(), fd, word.generation);
     slot::Journal::Redo redo(journal_);
     redo.set(&c->word, word.pack());
@@ -176,7 +178,7 @@ void Connections::rewatch(Connection c) {
 void Connections::watch_all_anew() {
     constexpr uint8_t kUntold = 0xFF;  // nothing that is ever wanted
     needs_new_poller_ = false;
-    ++memory_.scoreboard().poller_rebuilt;
+    ++memory_.counters().poller_rebuilt;
     const uint32_t end = memory_.end_of_records();
     for (uint32_t fd = 1; fd < end; ++fd) record(static_cast<int>(fd)).interest = kUntold;
     for (uint32_t fd = 1; fd < end; ++fd) {

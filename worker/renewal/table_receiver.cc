@@ -1,6 +1,7 @@
 #include "worker/renewal/table_receiver.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <unistd.h>
@@ -21,7 +22,8 @@ namespace {
 using slot::HandOverEnd;
 
 constexpr uint64_t kLimitNs = 3'000'000'000;
-constexpr size_t kSpare = 8;  // for what comes with a message, and a socket that makes way
+constexpr size_t kMostHeadBytes = 256;  // a later version's may be longer than TableHead
+constexpr size_t kSpare = 8;            // for what comes with a message, and a socket that makes way
 
 // How many came; -1: more than one lot, which nobody sends.
 ssize_t take_descriptors(msghdr& header, int32_t* landed, size_t room) {
@@ -66,9 +68,9 @@ TableReceiver::End TableReceiver::await_order() {
     }
 }
 
-TableReceiver::End TableReceiver::receive_message(const HandOverWatch& watch, void* bytes, size_t length,
-                                                  int32_t* landed, size_t count) {
-    iovec part{bytes, length};
+TableReceiver::End TableReceiver::receive_message(const HandOverWatch& watch, Room room_for, int32_t* landed,
+                                                  size_t count) {
+    iovec part{room_for.bytes, room_for.most};
     DescriptorRoom room;
     for (;;) {
         msghdr header{};
@@ -86,7 +88,7 @@ TableReceiver::End TableReceiver::receive_message(const HandOverWatch& watch, vo
                 return HandOverEnd::descriptors;
             }
             const bool whole =
-                !cut && got == static_cast<ssize_t>(length) && came == static_cast<ssize_t>(count);
+                !cut && static_cast<size_t>(got) >= room_for.least && came == static_cast<ssize_t>(count);
             return whole ? End() : HandOverEnd::bad_table;
         }
         if (errno != EAGAIN && errno != EINTR) return HandOverEnd::peer_gone;
@@ -97,6 +99,7 @@ TableReceiver::End TableReceiver::receive_message(const HandOverWatch& watch, vo
 
 TableReceiver::End TableReceiver::receive_all(const HandOverWatch& watch) {
     if (const End end = receive_head(watch)) return end;
+    if (const End end = check_level()) return end;
     if (const End end = check_listeners()) return end;
     if (const End end = check_room()) return end;
     if (!clear_the_way() || !plug_holes()) return HandOverEnd::descriptors;
@@ -110,9 +113,13 @@ TableReceiver::End TableReceiver::receive_all(const HandOverWatch& watch) {
 
 // Only from here on the worker has parked, and the records stand still.
 TableReceiver::End TableReceiver::receive_head(const HandOverWatch& watch) {
-    TableHead head;
+    std::array<char, kMostHeadBytes> bytes;
     std::array<int32_t, kMostAtOnce> landed;
-    if (const End end = receive_message(watch, &head, sizeof head, landed.data(), 1)) return end;
+    if (const End end =
+            receive_message(watch, {bytes.data(), sizeof(TableHead), bytes.size()}, landed.data(), 1))
+        return end;
+    TableHead head;
+    std::memcpy(&head, bytes.data(), sizeof head);
     const UniqueFd poller(landed[0]);
     if (::dup3(poller.get(), image_.poller_fd, O_CLOEXEC) < 0) return HandOverEnd::descriptors;
     numbers_ = connection_numbers(image_.memory);
@@ -125,17 +132,31 @@ TableReceiver::End TableReceiver::receive_head(const HandOverWatch& watch) {
 TableReceiver::End TableReceiver::receive_batch(const HandOverWatch& watch, size_t at, size_t count) {
     std::array<int32_t, kMostAtOnce> named, landed;
     const size_t bytes = count * sizeof(int32_t);
-    if (const End end = receive_message(watch, named.data(), bytes, landed.data(), count)) return end;
+    if (const End end = receive_message(watch, {named.data(), bytes, bytes}, landed.data(), count))
+        return end;
     if (std::memcmp(named.data(), &numbers_[at], bytes) != 0) return HandOverEnd::bad_table;
     if (std::memcmp(landed.data(), &numbers_[at], bytes) != 0) return HandOverEnd::descriptors;
     return std::nullopt;
 }
 
+// An unknown part may name chunks: none of it may be freed by who does not know it, so nothing is taken.
+TableReceiver::End TableReceiver::check_level() const {
+    const slot::Needed needed = image_.memory.needed();
+    if (needed.level <= slot::kLevel) return std::nullopt;
+    const auto needy = std::find_if(numbers_.begin(), numbers_.end(), [this](int32_t fd) {
+        return image_.memory.records()[fd].needs > slot::kLevel;
+    });
+    log::error("hand-over: {} needs {} (level {}), and this program knows levels up to {}",
+               needy == numbers_.end() ? "the slot" : fmt::format("connection {}", *needy), needed.name,
+               needed.level, slot::kLevel);
+    return HandOverEnd::beyond_level;
+}
+
 TableReceiver::End TableReceiver::check_listeners() const {
     std::bitset<slot::kMaxListeners> known;
-    for (const slot::BirthListener& born : image_.birth.listeners) known.set(born.id);
+    for (const slot::BirthOwner& born : image_.birth.owners) known.set(born.id);
     for (const int32_t fd : numbers_) {
-        const uint32_t id = image_.memory.records()[fd].listener;
+        const uint32_t id = image_.memory.records()[fd].owner;
         if (id < slot::kMaxListeners && known[id]) continue;
         log::error("hand-over: connection {} belongs to listener {}, which this image does not know", fd, id);
         return HandOverEnd::unknown_listener;

@@ -14,7 +14,7 @@
 namespace tcpd::worker {
 
 // Where the socket of the hand-over lies meanwhile, out of the way of all connections.
-inline constexpr int kHandOverFd = slot::kFirstListenFd - 1;
+using slot::kHandOverFd;
 
 class TableReceiver {
 public:
@@ -30,8 +30,12 @@ private:
     End receive_head(const HandOverWatch& watch);
     End receive_batch(const HandOverWatch& watch, size_t at, size_t count);
     // Descriptors land at the lowest free numbers. Nothing: they are there.
-    End receive_message(const HandOverWatch& watch, void* bytes, size_t length, int32_t* landed,
-                        size_t count);
+    struct Room {
+        void* bytes;
+        size_t least, most;
+    };
+    End receive_message(const HandOverWatch& watch, Room room_for, int32_t* landed, size_t count);
+    End check_level() const;
     End check_listeners() const;
     End check_room();
     bool clear_the_way();

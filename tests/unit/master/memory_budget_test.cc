@@ -31,7 +31,7 @@ BOOST_AUTO_TEST_CASE(auto_is_a_share_of_the_limit) {
         "that do not read (limits.connections)");
     BOOST_TEST(budget.warning == "");
     BOOST_TEST(automatic(40, 4).total_bytes == 13 * kMiB);
-    BOOST_TEST(automatic(1024, 2).total_bytes == 598 * kMiB);
+    BOOST_TEST(automatic(1024, 2).total_bytes == 596 * kMiB);
 }
 
 BOOST_AUTO_TEST_CASE(where_nothing_is_left_it_says_so) {

@@ -18,7 +18,7 @@ BOOST_AUTO_TEST_SUITE(start_up)
 BOOST_AUTO_TEST_CASE(the_budget_is_the_limit_less_what_is_no_connection) {
     const DescriptorBudget budget = make_budget(1024, 3);
     BOOST_TEST(budget.limit == 1024U);
-    BOOST_TEST(budget.set_aside == 16U + 3 + 64);
+    BOOST_TEST(budget.set_aside == 128U + 3 + 64);
     BOOST_TEST(budget.connections == 1024U - budget.set_aside);
 }
 
@@ -27,7 +27,7 @@ BOOST_AUTO_TEST_CASE(a_limit_below_what_is_set_aside_leaves_nothing) {
     BOOST_TEST(budget.connections == 0U);
     BOOST_TEST(
         no_descriptors(budget, 3).text() ==
-        "could not serve connections: each worker may have 50 descriptors, and needs 83 beside those of "
+        "could not serve connections: each worker may have 50 descriptors, and needs 195 beside those of "
         "connections, for 3 listening sockets among others (raise the limit of open files: ulimit -n, "
         "LimitNOFILE= of the unit)");
 }

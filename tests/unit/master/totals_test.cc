@@ -12,23 +12,22 @@ namespace {
 
 // A slot's memory as its worker and as the master have it.
 struct Memory {
-    UniqueFd fd;
+    slot::SlotFds fds;
     slot::SlotMemory worker, master;
 
-    static slot::SlotMemory map(int fd, slot::SlotMemory::Access access) {
-        auto mapped = slot::SlotMemory::map(fd, access);
+    static slot::SlotMemory checked(Result<slot::SlotMemory> mapped) {
         BOOST_REQUIRE(mapped);
         return std::move(*mapped);
     }
-    static UniqueFd create() {
+    static slot::SlotFds create() {
         auto created = slot::SlotMemory::create({.slot_number = 0, .record_count = 100});
         BOOST_REQUIRE(created);
         return std::move(*created);
     }
     Memory()
-        : fd(create()),
-          worker(map(fd.get(), slot::SlotMemory::Access::worker)),
-          master(map(fd.get(), slot::SlotMemory::Access::master)) {}
+        : fds(create()),
+          worker(checked(slot::SlotMemory::map(fds.board.get(), fds.buffers.get()))),
+          master(checked(slot::SlotMemory::map_board(fds.board.get()))) {}
 };
 
 constexpr auto kFinished = static_cast<size_t>(slot::CloseReason::finished);
@@ -40,7 +39,7 @@ BOOST_AUTO_TEST_SUITE(totals)
 
 BOOST_AUTO_TEST_CASE(counters_are_read_by_listener) {
     Memory memory;
-    slot::ListenerCounters& counters = memory.worker.scoreboard().listeners[1];
+    slot::ListenerCounters& counters = memory.worker.counters_of(1);
     counters.open = 7;
     counters.accepted = 20;
     counters.closed[kFinished] = 13;
@@ -55,8 +54,8 @@ BOOST_AUTO_TEST_CASE(counters_are_read_by_listener) {
 
 BOOST_AUTO_TEST_CASE(a_gauge_is_never_more_than_there_are_descriptors) {
     Memory memory;
-    memory.worker.scoreboard().listeners[0].open = ~uint64_t{0};
-    memory.worker.scoreboard().listeners[1].open = 5;
+    memory.worker.counters_of(0).open = ~uint64_t{0};
+    memory.worker.counters_of(1).open = 5;
     BOOST_TEST(read_totals(memory.master, 0).open == 100U);
     BOOST_TEST(open_connections(memory.master, 2) == 105U);
 }
@@ -65,9 +64,9 @@ BOOST_AUTO_TEST_CASE(what_was_open_when_a_slot_went_is_lost) {
     RetiredTotals retired(2);
     for (int i = 0; i < 2; ++i) {
         Memory memory;
-        memory.worker.scoreboard().listeners[0].open = 3;
-        memory.worker.scoreboard().listeners[0].accepted = 10;
-        memory.worker.scoreboard().listeners[1].open = 1;
+        memory.worker.counters_of(0).open = 3;
+        memory.worker.counters_of(0).accepted = 10;
+        memory.worker.counters_of(1).open = 1;
         BOOST_TEST(retired.take(memory.master) == 4U);
     }
     BOOST_TEST(retired.of(0).open == 0U);
@@ -89,8 +88,8 @@ BOOST_AUTO_TEST_CASE(sums_add_every_counter) {
 
 BOOST_AUTO_TEST_CASE(a_slot_names_its_recoveries_and_no_other_index) {
     Memory memory;
-    for (uint64_t& times : memory.worker.scoreboard().recovered) times = 9;
-    memory.worker.scoreboard().orphans_adopted = 2;
+    for (uint64_t& times : memory.worker.counters().recovered) times = 9;
+    memory.worker.counters().orphans_adopted = 2;
     const auto counters = slot_counters(memory.master);
     BOOST_TEST(counters.front().first == "recovered idle");
     BOOST_TEST(counters.front().second == 9U);

@@ -16,11 +16,12 @@ using namespace tcpd::test;
 
 namespace {
 
-constexpr uint32_t kRecords = 64;
+constexpr uint32_t kRecords = 256;
 
 // What a master gives an image, as it should be; a test spoils one thing of it.
 struct Gifts {
-    UniqueFd memory, counts, addresses, bundle;
+    slot::SlotFds memory;
+    UniqueFd counts, addresses, bundle;
     slot::Birth birth{.image = 1, .slot = 0, .slots = 1, .descriptor_limit = kRecords};
     bool sends_birth = true;
 
@@ -50,14 +51,16 @@ struct Outcome {
 };
 
 // Above all numbers that an image is given, so that none is overwritten before it was put in its place.
-int lift(int fd) { return ::fcntl(fd, F_DUPFD, 100); }
+int lift(int fd) { return ::fcntl(fd, F_DUPFD, 200); }
 
 void lay_out(const Gifts& gifts, int control, int log) {
     const int lifted[] = {
-        lift(control), lift(gifts.memory.get()),   lift(gifts.counts.get()), lift(gifts.bundle.get()),
+        lift(control), lift(gifts.memory.board.get()), lift(gifts.counts.get()), lift(gifts.bundle.get()),
         lift(log),     lift(gifts.addresses.get())};
+    const int buffers = lift(gifts.memory.buffers.get());
     for (int i = 0; i < 6; ++i) ::dup2(lifted[i], slot::kControlFd + i);
-    ::close_range(slot::kFirstOwnFd, ~0U, 0);
+    ::dup2(buffers, slot::kBuffersFd);
+    ::close_range(slot::kBuffersFd + 1, ~0U, 0);
 }
 
 std::string read_rest(int fd) {

@@ -37,10 +37,10 @@ struct PairHandler : Handler {
 
 // One process's view of the slot.
 struct Seated {
-    Seated(slot::SlotMemory& memory, slot::SharedCounts& counts, int addresses_fd, int memory_fd,
+    Seated(slot::SlotMemory& memory, slot::SharedCounts& counts, int addresses_fd, int buffers_fd,
            int poller_fd)
         : addresses(std::move(*slot::AddressCounts::map(addresses_fd))),
-          connections(memory, counts, addresses, memory_fd, poller_fd),
+          connections(memory, counts, addresses, buffers_fd, poller_fd),
           pair(connections),
           counts_(counts) {
         connections.set_now(monotonic_ns());
@@ -53,7 +53,7 @@ struct Seated {
         rules[id].output_high_bytes = 256 * 1024;
         rules[id].output_low_bytes = 64 * 1024;
         rules[id].handler = &handler;
-        rules[id].counters = &memory.scoreboard().listeners[id];
+        rules[id].counters = &memory.counters_of(id);
         connections.set_rules(&rules[id]);
     }
     void adopt(bool first = false) {
@@ -88,8 +88,8 @@ struct LowNumbersTaken {
 
 struct SlotFixture {
     SlotFixture()
-        : memory_fd(std::move(*slot::SlotMemory::create({0, 1024}))),
-          memory(std::move(*slot::SlotMemory::map(memory_fd.get(), slot::SlotMemory::Access::worker))),
+        : fds(std::move(*slot::SlotMemory::create({0, 1024}))),
+          memory(std::move(*slot::SlotMemory::map(fds.board.get(), fds.buffers.get()))),
           counts_fd(std::move(*slot::SharedCounts::create())),
           counts(std::move(*slot::SharedCounts::map(counts_fd.get()))),
           addresses_fd(std::move(*slot::AddressCounts::create(1024))),
@@ -99,10 +99,15 @@ struct SlotFixture {
         worker = seat();
         worker->adopt(true);
     }
-    ~SlotFixture() { log::set_level(log::Level::info); }
+    ~SlotFixture() {
+        for (int fd = slot::kFirstListenFd; fd < 1024; ++fd) {
+            if (at(fd)) ::close(fd);
+        }
+        log::set_level(log::Level::info);
+    }
     std::unique_ptr<Seated> seat() {
         auto seated =
-            std::make_unique<Seated>(memory, counts, addresses_fd.get(), memory_fd.get(), poller_fd.get());
+            std::make_unique<Seated>(memory, counts, addresses_fd.get(), fds.buffers.get(), poller_fd.get());
         seated->rules[0].connections_per_ip = connections_per_ip;
         return seated;
     }
@@ -143,7 +148,7 @@ struct SlotFixture {
         record.word = word.pack();
         record.id = ++serial;
         record.peer = kNoPeer;
-        record.listener = listener;
+        record.owner = static_cast<uint16_t>(listener);
         record.opened_ns = monotonic_ns();
         return record;
     }
@@ -166,11 +171,11 @@ struct SlotFixture {
         return errno == ECONNRESET ? "RST" : "";
     }
     uint64_t lost(uint32_t listener = 0) {
-        return memory.scoreboard().listeners[listener].lost[static_cast<size_t>(slot::Cause::crash)];
+        return memory.counters_of(listener).lost[static_cast<size_t>(slot::Cause::crash)];
     }
 
     LowNumbersTaken low_numbers;
-    UniqueFd memory_fd;
+    slot::SlotFds fds;
     slot::SlotMemory memory;
     UniqueFd counts_fd;
     slot::SharedCounts counts;

@@ -12,23 +12,22 @@ namespace tcpd::slot {
 namespace {
 struct Pool {
     Pool()
-        : fd(std::move(*SlotMemory::create({0, 100}))),
-          memory(std::move(*SlotMemory::map(fd.get(), kWorker))),
+        : fds(std::move(*SlotMemory::create({0, 100}))),
+          memory(std::move(*SlotMemory::map(fds.board.get(), fds.buffers.get()))),
           counts_fd(std::move(*SharedCounts::create())),
           counts(std::move(*SharedCounts::map(counts_fd.get()))) {
         counts.slots().store(2);
     }
-    static constexpr auto kWorker = SlotMemory::Access::worker;
     int64_t blocks() const {
         struct stat status {};
-        fstat(fd.get(), &status);
+        fstat(fds.buffers.get(), &status);
         return status.st_blocks * 512;
     }
-    UniqueFd fd;
+    SlotFds fds;
     SlotMemory memory;
     UniqueFd counts_fd;
     SharedCounts counts;
-    ChunkPool pool{memory, fd.get(), counts};
+    ChunkPool pool{memory, fds.buffers.get(), counts};
 };
 // Of files and shared memory.
 uint64_t mapped_pages() {
@@ -142,7 +141,7 @@ BOOST_AUTO_TEST_CASE(what_is_in_use_is_held_against_both_budgets) {
 BOOST_AUTO_TEST_CASE(a_successor_finds_free_what_no_chain_names) {
     std::vector<ChunkId> taken;
     for (int i = 0; i < 10; ++i) taken.push_back(pool.take_small());
-    ChunkPool successor(memory, fd.get(), counts);
+    ChunkPool successor(memory, fds.buffers.get(), counts);
     BOOST_TEST(successor.mark_used(taken[3]));
     BOOST_TEST(!successor.mark_used(taken[3]));
     successor.rebuild();

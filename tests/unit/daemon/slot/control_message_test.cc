@@ -100,13 +100,24 @@ BOOST_AUTO_TEST_CASE(a_full_socket_never_blocks) {
 
 BOOST_AUTO_TEST_CASE(malformed_messages_are_refused) {
     Pair pair;
-    const uint32_t unknown[4] = {77, 0, 0, 0}, birth[4] = {1, 0, 0, 0}, longer[5] = {104, 0, 0, 0, 0};
-    ::send(pair.master.get(), unknown, sizeof unknown, 0);
-    ::send(pair.master.get(), birth, sizeof birth, 0);
-    ::send(pair.master.get(), longer, sizeof longer, 0);
-    ::send(pair.master.get(), unknown, 3, 0);
-    for (int i = 0; i < 4; ++i) BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::birth}));
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType{0}}));
+    const char short_name[] = {9, 't', 'y'}, short_number[] = {4, 't', 'y', 'p', 'e', 1, 0, 0, 0, 5};
+    ::send(pair.master.get(), short_name, sizeof short_name, 0);
+    ::send(pair.master.get(), short_number, sizeof short_number, 0);
+    ::send(pair.master.get(), std::string(5000, 'x').data(), 5000, 0);
+    for (int i = 0; i < 5; ++i) BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
     BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::timed_out));
+}
+
+// Of a later version: whoever reads it says so and goes on.
+BOOST_AUTO_TEST_CASE(an_unknown_type_is_no_error_and_its_descriptor_is_closed_with_it) {
+    Pair pair;
+    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType{9'999}, 5}, pair.slot.get()));
+    auto got = receive_message(pair.slot.get());
+    BOOST_REQUIRE(got);
+    BOOST_TEST(static_cast<uint32_t>(got->message.type) == 9'999U);
+    BOOST_TEST(got->message.a == 5U);
 }
 
 BOOST_AUTO_TEST_CASE(a_descriptor_comes_with_those_messages_that_bring_one) {
@@ -120,8 +131,6 @@ BOOST_AUTO_TEST_CASE(a_descriptor_comes_with_those_messages_that_bring_one) {
         BOOST_TEST(bool{got->descriptor});
     }
     BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::replace_log}));
-    BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}, pair.slot.get()));
-    BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
     BOOST_TEST((code_of_next(pair.slot.get()) == ErrorCode::bad_format));
 }
 
@@ -150,10 +159,13 @@ BOOST_AUTO_TEST_CASE(a_birth_keeps_listeners_and_sockets_in_order) {
                 .descriptor_limit = 20'000,
                 .connection_room = 19'000,
                 .log_level = 3,
-                .cause = static_cast<uint32_t>(Cause::upgrade),
-                .listeners = {},
-                .sockets = {}};
-    for (uint32_t i = 0; i < 256; ++i) birth.listeners.push_back({i, kBundleFd, i + 1, 1, i + 2, i + 3});
+                .is_renewal = true,
+                .cause = Cause::upgrade,
+                .owners = {},
+                .sockets = {},
+                .descriptors = known_descriptors()};
+    for (uint32_t i = 0; i < 256; ++i)
+        birth.owners.push_back({i % 3, i, kBundleFd, i + 1, 1, 0, i + 2, i + 3});
     for (uint32_t i = 0; i < 1'000; ++i)
         birth.sockets.push_back({i % 256, static_cast<int>(i) + kFirstListenFd, i % 2, i % 5, i % 3});
     BOOST_REQUIRE(send_birth(pair.master.get(), birth));
@@ -165,19 +177,23 @@ BOOST_AUTO_TEST_CASE(a_birth_keeps_listeners_and_sockets_in_order) {
     BOOST_TEST(got->descriptor_limit == 20'000U);
     BOOST_TEST(got->connection_room == 19'000U);
     BOOST_TEST(got->log_level == 3U);
-    BOOST_TEST(got->is_renewal());
-    BOOST_REQUIRE(got->listeners.size() == 256U);
-    BOOST_TEST(got->listeners[255].id == 255U);
-    BOOST_TEST(got->listeners[255].bundle_fd == kBundleFd);
-    BOOST_TEST(got->listeners[255].index == 256U);
-    BOOST_TEST(got->listeners[255].drain_begin_ns == 257U);
-    BOOST_TEST(got->listeners[255].drain_end_ns == 258U);
+    BOOST_TEST(got->is_renewal);
+    BOOST_REQUIRE(got->owners.size() == 256U);
+    BOOST_TEST(got->owners[254].kind == 2U);
+    BOOST_TEST(got->owners[255].id == 255U);
+    BOOST_TEST(got->owners[255].bundle_fd == kBundleFd);
+    BOOST_TEST(got->owners[255].index == 256U);
+    BOOST_TEST(got->owners[255].drain_begin_ns == 257U);
+    BOOST_TEST(got->owners[255].drain_end_ns == 258U);
     BOOST_REQUIRE(got->sockets.size() == 1'000U);
     BOOST_TEST(got->sockets[999].listener_id == 999U % 256);
     BOOST_TEST(got->sockets[999].fd == 999 + kFirstListenFd);
     BOOST_TEST(got->sockets[999].is_unix == 1U);
     BOOST_TEST(got->sockets[998].is_shared == 998U % 5);
     BOOST_TEST(got->sockets[998].closing == 998U % 3);
+    BOOST_REQUIRE(got->descriptors.size() == known_descriptors().size());
+    BOOST_TEST(got->descriptors.back().name == "buffers");
+    BOOST_TEST(got->descriptors.back().fd == kBuffersFd);
 }
 
 BOOST_AUTO_TEST_CASE(a_birth_may_have_no_socket) {
@@ -186,15 +202,14 @@ BOOST_AUTO_TEST_CASE(a_birth_may_have_no_socket) {
     auto got = receive_birth(pair.slot.get());
     BOOST_REQUIRE(got);
     BOOST_TEST(got->sockets.empty());
-    BOOST_TEST(!got->is_renewal());
+    BOOST_TEST(!got->is_renewal);
 }
 
 BOOST_AUTO_TEST_CASE(a_false_birth_is_refused) {
     Pair pair;
-    const uint32_t missing_socket[10] = {1, 1, 1, 1, 1, 1, 1, 1, 0, 1},
-                   huge[10] = {1, 1, 1, 1, 1, 1, 1, 1, 0xFFFFFFFF, 0xFFFFFFFF};
-    ::send(pair.master.get(), missing_socket, sizeof missing_socket, 0);
-    ::send(pair.master.get(), huge, sizeof huge, 0);
+    const std::string cut = {5, 'i', 'm', 'a', 'g', 'e', 8, 0, 0, 0, 1};
+    ::send(pair.master.get(), cut.data(), cut.size(), 0);
+    ::send(pair.master.get(), "", 1, 0);
     BOOST_REQUIRE(send_message(pair.master.get(), {MessageType::drain}));
     for (int i = 0; i < 3; ++i) {
         auto got = receive_birth(pair.slot.get());

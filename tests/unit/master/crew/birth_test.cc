@@ -50,7 +50,7 @@ struct Nursery {
         BOOST_REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
         control.reset(ends[0]);
         slot_end.reset(ends[1]);
-        for (int i = 0; i < 8; ++i) files.push_back(memory("tcpd-test"));
+        for (int i = 0; i < 9; ++i) files.push_back(memory("tcpd-test"));
     }
     ~Nursery() {
         if (pid == 0) return;
@@ -63,9 +63,10 @@ struct Nursery {
         given.log = files[0].get();
         given.bundle = files[1].get();
         given.counts = files[2].get();
-        given.memory = files[3].get();
+        given.board = files[3].get();
         given.addresses = files[4].get();
-        for (size_t i = 5; i < files.size(); ++i)
+        given.buffers = files[5].get();
+        for (size_t i = 6; i < files.size(); ++i)
             given.listeners.insert(given.listeners.begin(), files[i].get());
     }
     void execute() {
@@ -102,11 +103,11 @@ bool has_signal(const std::string& mask, int number) {
 BOOST_AUTO_TEST_SUITE(birth)
 
 BOOST_AUTO_TEST_CASE(the_plan_is_the_stated_list) {
-    const std::vector<DescriptorMove> expected = {{20, slot::kControlFd},     {21, slot::kSlotFd},
-                                                  {22, slot::kCountsFd},      {23, slot::kBundleFd},
-                                                  {24, slot::kLogFd},         {25, slot::kAddressesFd},
-                                                  {30, slot::kFirstListenFd}, {31, slot::kFirstListenFd + 1}};
-    BOOST_TEST((plan_descriptors({20, 21, 22, 23, 24, 25, {30, 31}}) == expected));
+    const std::vector<DescriptorMove> expected = {
+        {20, slot::kControlFd}, {21, slot::kBoardFd},       {22, slot::kCountsFd},
+        {23, slot::kBundleFd},  {24, slot::kLogFd},         {25, slot::kAddressesFd},
+        {26, slot::kBuffersFd}, {30, slot::kFirstListenFd}, {31, slot::kFirstListenFd + 1}};
+    BOOST_TEST((plan_descriptors({20, 21, 26, 22, 23, 24, 25, {30, 31}}) == expected));
 }
 
 BOOST_AUTO_TEST_CASE(an_image_finds_its_descriptors_whatever_numbers_they_had) {
@@ -118,11 +119,12 @@ BOOST_AUTO_TEST_CASE(an_image_finds_its_descriptors_whatever_numbers_they_had) {
         return inode_of(nursery.of_process("fd/" + std::to_string(number)));
     };
     BOOST_TEST(found(slot::kControlFd) == control);
-    BOOST_TEST(found(slot::kSlotFd) == inode_of(nursery.given.memory));
+    BOOST_TEST(found(slot::kBoardFd) == inode_of(nursery.given.board));
     BOOST_TEST(found(slot::kCountsFd) == inode_of(nursery.given.counts));
     BOOST_TEST(found(slot::kBundleFd) == inode_of(nursery.given.bundle));
     BOOST_TEST(found(slot::kLogFd) == inode_of(nursery.given.log));
     BOOST_TEST(found(slot::kAddressesFd) == inode_of(nursery.given.addresses));
+    BOOST_TEST(found(slot::kBuffersFd) == inode_of(nursery.given.buffers));
     int number = slot::kFirstListenFd;
     for (const int listener : nursery.given.listeners) BOOST_TEST(found(number++) == inode_of(listener));
 }
@@ -144,9 +146,9 @@ BOOST_AUTO_TEST_CASE(nothing_else_is_handed_on) {
 BOOST_AUTO_TEST_CASE(one_file_may_stand_for_several) {
     Nursery nursery;
     const int same = nursery.files[0].get();
-    nursery.given = {nursery.slot_end.get(), same, same, same, same, same, {same}};
+    nursery.given = {nursery.slot_end.get(), same, same, same, same, same, same, {same}};
     nursery.execute();
-    BOOST_TEST(inode_of(nursery.of_process("fd/16")) == inode_of(same));
+    BOOST_TEST(inode_of(nursery.of_process("fd/128")) == inode_of(same));
     BOOST_TEST(inode_of(nursery.of_process("fd/4")) == inode_of(same));
 }
 

@@ -33,7 +33,7 @@ struct Pair : ChannelMessages {
         worker_end = take_end(held->channel());
         held->set_listener_name(0, "echo");
         held->set_listener_name(1, "gateway");
-        auto mapped = slot::SlotMemory::map(held->memory_fd(), slot::SlotMemory::Access::worker);
+        auto mapped = slot::SlotMemory::map(held->board_fd(), held->buffers_fd());
         BOOST_REQUIRE(mapped);
         worker_memory.emplace(std::move(*mapped));
     }
@@ -64,9 +64,9 @@ BOOST_AUTO_TEST_SUITE(held_slot)
 BOOST_AUTO_TEST_CASE(an_image_finds_itself_in_service_and_listeners_by_name) {
     Pair pair;
     BOOST_TEST(pair.control().word.load() == (slot::ServiceWord{9, 0}.pack()));
-    BOOST_TEST(std::string(pair.control().listener_names[0]) == "echo");
-    BOOST_TEST(std::string(pair.control().listener_names[1]) == "gateway");
-    BOOST_TEST(pair.held->memory().header().slot_number == 3U);
+    BOOST_TEST(std::string(pair.worker_memory->listener_name(0).text) == "echo");
+    BOOST_TEST(std::string(pair.worker_memory->listener_name(1).text) == "gateway");
+    BOOST_TEST(pair.held->memory().slot_number() == 3U);
 }
 
 BOOST_AUTO_TEST_CASE(messages_are_handed_on_in_order_and_then_the_end) {

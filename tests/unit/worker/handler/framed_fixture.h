@@ -120,7 +120,7 @@ struct FramedFixture : SlotFixture {
     slot::SessionRecord& session(const Ends& e) { return memory.sessions()[e.server]; }
     bool session_is_inside_frame(const Ends& e) { return Session(session(e)).is_inside_frame(); }
     size_t closed(slot::CloseReason reason) {
-        return memory.scoreboard().listeners[0].closed[static_cast<size_t>(reason)];
+        return memory.counters_of(0).closed[static_cast<size_t>(reason)];
     }
     void check_no_chunk_is_left() {
         // The one that is received into stays, and is not counted.
