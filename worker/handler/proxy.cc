@@ -62,7 +62,7 @@ void Proxy::on_resumed(Connection dialled) {
 void Proxy::on_dialled(Connection dialled) {
     const Connection client = connections_.peer_of(dialled);
     if (!client) return;
-    if (dialled.is_tcp() && is_connected_to_itself(dialled.fd(), server_of(dialled->server))) {
+    if (dialled.is_tcp() && is_connected_to_itself(dialled.fd())) {
         dialled.set(slot::kReset);
         return on_dial_failed(dialled, ECONNREFUSED);
     }

@@ -119,9 +119,12 @@ Stray look_at_stray(int fd) {
     return connected ? Stray::connected : Stray::unconnected;
 }
 
-bool is_connected_to_itself(int fd, const Address& server) {
+bool is_connected_to_itself(int fd) {
     const auto own = Address::of_socket(fd);
-    return own && *own == server;
+    sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    return own && getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0 &&
+           *own == Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
 }
 
 bool is_accepted_from(int fd, int listening) {

@@ -33,7 +33,7 @@ Stray look_at_stray(int fd);
 // Whether `fd` is a connection to the address that `listening` listens at.
 bool is_accepted_from(int fd, int listening);
 
-// Whether a dial to `server` came back to the very socket that dialled.
-bool is_connected_to_itself(int fd, const Address& server);
+// Whether a dial came back to the very socket that dialled, however the address that it went to is written.
+bool is_connected_to_itself(int fd);
 
 }  // namespace tcpd::worker

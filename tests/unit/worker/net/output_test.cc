@@ -34,15 +34,13 @@ BOOST_FIXTURE_TEST_CASE(a_dial_that_came_back_to_itself, SlotFixture) {
     any.sin_family = AF_INET;
     any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     BOOST_REQUIRE(::bind(self.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) == 0);
-    const Address own = *Address::of_socket(self.get());
+    // To the address that stands for all of them.
+    Address own = *Address::parse("0.0.0.0:1", false);
+    own.set_port(Address::of_socket(self.get())->port());
     BOOST_REQUIRE(::connect(self.get(), own.get(), own.length()) == 0);
-    BOOST_TEST(is_connected_to_itself(self.get(), own));
+    BOOST_TEST(is_connected_to_itself(self.get()));
     const Ends other = connect_over_loopback();
-    sockaddr_storage peer;
-    socklen_t length = sizeof peer;
-    ::getpeername(other.client.get(), reinterpret_cast<sockaddr*>(&peer), &length);
-    BOOST_TEST(!is_connected_to_itself(other.client.get(),
-                                       Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length)));
+    BOOST_TEST(!is_connected_to_itself(other.client.get()));
     ::close(other.server);
 }
 
