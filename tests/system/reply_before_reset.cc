@@ -9,6 +9,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/blocking_client.h"
+#include "tests/support/framed_client.h"
 #include "tests/support/process_view.h"
 #include "tests/support/test_daemon.h"
 
@@ -29,6 +30,7 @@ public:
             throw Failed("could not listen on " + address);
     }
     std::string text() const { return Address::of_socket(listener_.get())->text(); }
+    void set_backlog(int connections) { ::listen(listener_.get(), connections); }
     BlockingClient accept() {
         return BlockingClient(UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
     }
@@ -84,6 +86,11 @@ int unacknowledged(const BlockingClient& end) {
     return ioctl(end.fd(), SIOCOUTQ, &bytes) == 0 ? bytes : -1;
 }
 
+void stand_still(pid_t worker) {
+    ::kill(worker, SIGSTOP);
+    wait_for("the worker to stand still", [&] { return state_of(worker) == 'T'; });
+}
+
 // The first of two lines is read, the second makes the close a reset.
 void answer_and_close(BlockingClient& server, const std::string& answer) {
     server.send(answer);
@@ -123,8 +130,7 @@ BOOST_AUTO_TEST_CASE(an_answer_is_found_by_a_worker_that_was_busy) {
             client.send("one\ntwo\n");
             BOOST_TEST(server.receive(4) == "one\n");
             wait_for("the rest of the request", [&] { return server.has_input(); });
-            ::kill(worker, SIGSTOP);
-            wait_for("the worker to stand still", [&] { return state_of(worker) == 'T'; });
+            stand_still(worker);
             if (i % 2 == 0) client.send("three\n");
             answer_and_close(server, answer);
             ::kill(worker, SIGCONT);
@@ -144,8 +150,7 @@ BOOST_AUTO_TEST_CASE(what_a_client_said_last_comes_before_its_reset) {
             server.send("one\ntwo\n");
             BOOST_TEST(client.receive(4) == "one\n");
             wait_for("the rest of the greeting", [&] { return client.has_input(); });
-            ::kill(worker, SIGSTOP);
-            wait_for("the worker to stand still", [&] { return state_of(worker) == 'T'; });
+            stand_still(worker);
             if (i % 2 == 0) server.send("three\n");
             answer_and_close(client, words);
             ::kill(worker, SIGCONT);
@@ -172,6 +177,79 @@ BOOST_AUTO_TEST_CASE(a_slow_reader_gets_all_of_an_answer) {
     BOOST_TEST((all_of(client) == answer));
     wait_for("its end", [&] { return it.resets() == 1; });
     it.daemon.check_nothing_lost();
+}
+
+// The reset is there before its server is dialled.
+BOOST_AUTO_TEST_CASE(a_client_is_heard_that_is_gone_when_it_is_accepted) {
+    for (const Way& way : kWays) {
+        Front it(way);
+        const std::string words = lines(3000);
+        const pid_t worker = it.daemon.pids(0).worker;
+        const Address front = it.daemon.address("front");
+        for (int i = 0; i < 5; ++i) {
+            stand_still(worker);
+            BlockingClient client(front);
+            client.send(words);
+            client.reset();
+            ::kill(worker, SIGCONT);
+            BlockingClient server = it.server.accept();
+            BOOST_TEST(all_of(server) == words, way.server << " " << way.listen << " " << way.framing);
+        }
+        wait_for("all to be closed", [&] { return it.daemon.open_connections() == 0; });
+    }
+}
+
+// What came too fast is kept in the worker's memory, where the kernel has no byte of it any more.
+BOOST_AUTO_TEST_CASE(what_waits_for_its_rate_comes_before_the_reset) {
+    Front it({"127.0.0.1:0", "127.0.0.1:0", "line, limits: {message_rate: 20/s}"});
+    std::string words;
+    for (int i = 0; i < 50; ++i) words += std::to_string(i) + "\n";
+    BlockingClient client(it.daemon.address("front"));
+    BlockingClient server = it.server.accept();
+    client.send(words);
+    BOOST_TEST(server.receive(4) == words.substr(0, 4));
+    client.reset();
+    BOOST_TEST(all_of(server) == words.substr(4));
+    wait_for("its end", [&] { return it.resets() == 1; });
+}
+
+// It takes the connection, says something and resets it while the worker, which dialled, stands still. A full backlog
+// keeps the dial waiting until then.
+BOOST_AUTO_TEST_CASE(a_server_is_heard_that_is_gone_when_the_dial_is_done) {
+    Front it({"127.0.0.1:0", "127.0.0.1:0", "raw"});
+    constexpr int kSynSent = 2;
+    const Address back = *Address::parse(it.server.text(), false);
+    it.server.set_backlog(0);
+    const BlockingClient before(back);
+    BlockingClient client(it.daemon.address("front"));
+    wait_for("the dial", [&] { return sockets_towards(back, kSynSent) == 1; });
+    stand_still(it.daemon.pids(0).worker);
+    it.server.accept();
+    BlockingClient server = it.server.accept();
+    server.send("come back later\n");
+    wait_for("the other end to have it", [&] { return unacknowledged(server) == 0; });
+    server.reset();
+    ::kill(it.daemon.pids(0).worker, SIGCONT);
+    BOOST_TEST(all_of(client) == "come back later\n");
+    wait_for("its end", [&] { return it.resets() == 1; });
+}
+
+// An error is due to a client that was reset: there is nobody to take it, and no limit on how long that lasts.
+BOOST_AUTO_TEST_CASE(who_was_reset_is_not_kept_for_a_last_word) {
+    Front it({"127.0.0.1:0", "127.0.0.1:0", "tcpd, timeouts: {slow_reader: 0, closing: 0, half_close: 0}"});
+    const pid_t worker = it.daemon.pids(0).worker;
+    const std::string frame = frame_bytes(7, "one");
+    BlockingClient client(it.daemon.address("front"));
+    BlockingClient server = it.server.accept();
+    client.send(frame);
+    BOOST_TEST(server.receive(frame.size()) == frame);
+    stand_still(worker);
+    server.send(frame);
+    wait_for("the worker to have it", [&] { return unacknowledged(server) == 0; });
+    client.send("no frame at all, of some length\n");
+    client.reset();
+    ::kill(worker, SIGCONT);
+    wait_for("its end", [&] { return it.daemon.open_connections() == 0; });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -76,7 +76,8 @@ void Connections::on_event(const epoll_event& event) {
     take_in_hand(c);
     if (word.state == State::dialing) return on_dial_event(c, event.events);
     const bool failed = (event.events & EPOLLERR) != 0;
-    if (failed && (word.state != State::open || c.has(slot::kClosing))) return on_error(c);
+    const bool is_read = (c->interest & EPOLLIN) != 0 && word.state == State::open && !c.has(slot::kClosing);
+    if (failed && !is_read && !has_words(c)) return on_error(c);
     if (!failed && (event.events & EPOLLOUT) != 0 && c.has_output()) {
         flush(c);
         if (c.generation() != tag.generation || c.state() != State::open) return;
@@ -84,7 +85,6 @@ void Connections::on_event(const epoll_event& event) {
     if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
     // What it sent lies before the error, which the last recv tells.
     if ((c->interest & EPOLLIN) != 0) return on_readable(c);
-    if (failed && (!passes_on(c) || !has_unread(c.fd()))) return on_error(c);
     if ((event.events & (EPOLLHUP | EPOLLERR)) == 0) return;
     // Both directions are over for the kernel, which says so for ever, and there is nothing to do about it
     // now.
@@ -232,7 +232,7 @@ void Connections::on_send_error(Connection c, int error) {
 
 // The kernel has not given it up yet, so that no event tells when the last of what it had sent is read.
 void Connections::on_gone(Connection c) {
-    if (!passes_on(c) || !has_unread(c.fd())) return on_error(c, ETIMEDOUT);
+    if (!has_words(c)) return on_error(c, ETIMEDOUT);
     on_send_error(c, ETIMEDOUT);
     if (!c.has(slot::kEndIn)) deadlines_.arm(c.fd(), now_ + kAnswerTicks);
 }
@@ -242,6 +242,13 @@ bool Connections::passes_on(Connection c) const {
     if (c.state() != State::open || c.has(slot::kClosing)) return false;
     const Connection sink = rules_of(c)->handler->sink_of(c);
     return sink && !(sink == c) && sink.state() == State::open && !sink.has(slot::kFailed);
+}
+
+// Whether there is more of its input, in the kernel or kept for later, for a connection that takes it or may take it
+// once it is dialled.
+bool Connections::has_words(Connection c) const {
+    if (c.has(slot::kEndIn) || (c.state() != State::waiting && !passes_on(c))) return false;
+    return has_unread(c.fd()) || rules_of(c)->handler->keeps_input(c);
 }
 
 // What ends it is the first that was told.
@@ -271,7 +278,9 @@ void Connections::on_dial_event(Connection c, uint32_t events) {
     getsockopt(c.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
     if (error == 0 && c.is_tcp() && (events & (EPOLLERR | EPOLLHUP)) != 0) error = ECONNREFUSED;
     Handler* handler = rules_of(c)->handler;
-    if (error != 0) return handler->on_dial_failed(c, error);
+    if (error != 0 && !has_unread(c.fd())) return handler->on_dial_failed(c, error);
+    // It was there, said something and reset.
+    if (error != 0) fail(c, reason_of(c, error), slot::kFailed);
     handler->on_dialled(c);
 }
 

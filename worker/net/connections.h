@@ -186,6 +186,7 @@ private:
     void on_send_error(Connection c, int error);
     void on_gone(Connection c);
     bool passes_on(Connection c) const;
+    bool has_words(Connection c) const;
     void fail(Connection c, slot::CloseReason reason, uint16_t flags);
     slot::CloseReason reason_of(Connection c, int error) const;
     void unregister(Connection c);

@@ -98,6 +98,8 @@ void Connections::begin_closing(slot::Journal::Redo& redo, Connection c, CloseRe
 
 void Connections::go_on_closing(Connection c) {
     if (const Connection peer = peer_of(c)) leave_peer(c, peer);
+    // Nobody is left to take its last word.
+    if (c.has(slot::kFailed)) return end(c, static_cast<CloseReason>(c.word().reason), true);
     if (!c.has_output()) {
         if (c.has(slot::kEndIn)) return end(c, static_cast<CloseReason>(c.word().reason));
         if (!c.has(slot::kEndOut)) {
