@@ -252,4 +252,17 @@ BOOST_AUTO_TEST_CASE(who_was_reset_is_not_kept_for_a_last_word) {
     wait_for("its end", [&] { return it.daemon.open_connections() == 0; });
 }
 
+// A unix server that reads no more is no dead one, and the client's end can't be passed on to it.
+BOOST_AUTO_TEST_CASE(a_server_that_only_stopped_reading_has_the_time_of_half_close) {
+    Front it({"unix", "127.0.0.1:0", "raw, timeouts: {half_close: 300ms}"});
+    BlockingClient client(it.daemon.address("front"));
+    BlockingClient server = it.server.accept();
+    ::shutdown(server.fd(), SHUT_RD);
+    client.send(lines(3000));
+    server.send("enough\n");
+    BOOST_TEST(client.receive(7) == "enough\n");
+    wait_for("its end", [&] { return it.daemon.open_connections() == 0; });
+    BOOST_TEST(it.daemon.count("front", "closed half_closed") == 1u);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -34,8 +34,11 @@ uint64_t spread_point(uint64_t id, uint64_t begin_ns, uint64_t until_ns) {
 
 Tick later(Tick a, Tick b) { return static_cast<int32_t>(a - b) < 0 ? b : a; }
 
-// What it sends meanwhile waits in the kernel: its silence says nothing.
-bool is_unheard(Connection c) { return c.has(slot::kPaused | slot::kThrottled) && !c.has(slot::kEndIn); }
+// What it sends meanwhile waits in the kernel: its silence says nothing. What is for a `sink` that failed is never read.
+bool is_unheard(Connection c, Connection sink) {
+    return c.has(slot::kPaused | slot::kThrottled) && !c.has(slot::kEndIn) &&
+           !(sink && sink.has(slot::kFailed));
+}
 
 // What is there for whoever was reset, nobody takes any more.
 bool has_takers_output(Connection c) { return c.has_output() && !c.has(slot::kFailed); }
@@ -218,7 +221,7 @@ Connections::Due Connections::next_due(Connection c) const {
         const bool ended = (word.flags & slot::kEndIn) != 0;
         const bool both = ended && (!peer || peer.has(slot::kEndIn));
         const bool drains = has_takers_output(c) || (peer && has_takers_output(peer));
-        const bool unheard = is_unheard(c) || (peer && is_unheard(peer));
+        const bool unheard = is_unheard(c, peer) || (peer && is_unheard(peer, c));
         const Tick active = peer ? later(c->active_tick, peer->active_tick) : c->active_tick;
         if (!unheard) consider_end(active, rules.idle, CloseReason::idle);
         if (c.has(slot::kFailed) && c.has(slot::kEndIn)) consider(Due::What::look, 1);
@@ -233,7 +236,7 @@ Connections::Due Connections::next_due(Connection c) const {
             consider(Due::What::last_word, left_of(c->ended_tick, rules.closing));
         }
         // What is on its way still is slow_reader's.
-        if (ended && !both && !drains && !unheard) {
+        if ((ended || c.has(slot::kFailed)) && !both && !drains && !unheard) {
             consider_end(later(c->ended_tick, active), rules.half_close, CloseReason::half_closed);
         }
     }
