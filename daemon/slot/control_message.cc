@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -73,14 +74,17 @@ void attach(msghdr& header, DescriptorRoom& room, int descriptor) {
     std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
 }
 
+// None where it is not one. The room for one has space for two, since it is aligned: the kernel fills it, and whatever
+// it brought is taken, or the sender could fill this process's table.
 UniqueFd detach(msghdr& header) {
     const cmsghdr* head = CMSG_FIRSTHDR(&header);
-    if (head == nullptr || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS ||
-        head->cmsg_len != CMSG_LEN(sizeof(int)))
-        return {};
-    int descriptor = -1;
-    std::memcpy(&descriptor, CMSG_DATA(head), sizeof descriptor);
-    return UniqueFd(descriptor);
+    if (head == nullptr || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) return {};
+    int came[sizeof(DescriptorRoom) / sizeof(int)];
+    const size_t bytes = std::min(head->cmsg_len - CMSG_LEN(0), sizeof came);
+    std::memcpy(came, CMSG_DATA(head), bytes);
+    if (bytes == sizeof(int)) return UniqueFd(came[0]);
+    for (size_t i = 0; i < bytes / sizeof(int); ++i) ::close(came[i]);
+    return {};
 }
 
 bool brings_descriptor(MessageType type) {
@@ -151,11 +155,11 @@ Result<Received> receive_message(int control_fd) {
         header.msg_control = room.bytes;
         header.msg_controllen = sizeof room.bytes;
         const ssize_t got = ::recvmsg(control_fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (got == 0) return end_of_file();
         if (got < 0 && is_passing(errno)) continue;
         if (got < 0) return receive_error(errno);
         const bool is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
-        UniqueFd descriptor = detach(header);
+        UniqueFd descriptor = detach(header);  // also of a message without a byte
+        if (got == 0) return end_of_file();
         if (is_cut) descriptor.reset();
         if ((header.msg_flags & MSG_TRUNC) != 0) return malformed("it is too long");
         return decode({bytes, static_cast<size_t>(got)}, std::move(descriptor), is_cut);

@@ -8,7 +8,9 @@
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <string>
+#include <vector>
 
+#include "daemon/base/fields.h"
 #include "tests/unit/in_child.h"
 
 using namespace tcpd;
@@ -37,6 +39,30 @@ bool is_same_file(int a, int b) {
     }, second{};
     return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_ino == second.st_ino &&
            first.st_dev == second.st_dev;
+}
+
+// The padding behind one descriptor has room for a second.
+void send_with_descriptors(int fd, const std::vector<int>& given, bool is_empty = false) {
+    FieldWriter writer;
+    writer("type", MessageType::started, "a", uint64_t{1});
+    iovec part{const_cast<char*>(writer.bytes().data()), is_empty ? 0 : writer.bytes().size()};
+    std::vector<char> room(CMSG_SPACE(given.size() * sizeof(int)));
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = room.data();
+    header.msg_controllen = room.size();
+    cmsghdr* head = CMSG_FIRSTHDR(&header);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(given.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(head), given.data(), given.size() * sizeof(int));
+    BOOST_REQUIRE(::sendmsg(fd, &header, 0) >= 0);
+}
+
+int lowest_free() {
+    const UniqueFd next(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+    return next.get();
 }
 
 }  // namespace
@@ -149,6 +175,21 @@ BOOST_AUTO_TEST_CASE(a_descriptor_that_has_no_number_is_said_to_be_cut_off) {
         return got && got->is_cut && !got->descriptor && got->message.type == MessageType::replace_log &&
                why.find("Too many open files (this process has all that it may have") != std::string::npos;
     }));
+}
+
+// A worker in foreign hands would fill its master's descriptor table with what is left open.
+BOOST_AUTO_TEST_CASE(no_descriptor_that_nobody_asked_for_stays_open) {
+    Pair pair;
+    const int lowest = lowest_free();
+    for (const size_t count : {1, 2, 3, 100}) {
+        send_with_descriptors(pair.slot.get(), std::vector<int>(count, pair.slot.get()));
+        (void)receive_message(pair.master.get());
+        BOOST_TEST_INFO(count << " descriptors");
+        BOOST_TEST(lowest_free() == lowest);
+    }
+    send_with_descriptors(pair.slot.get(), {pair.slot.get()}, true);
+    BOOST_TEST((code_of_next(pair.master.get()) == ErrorCode::unavailable));
+    BOOST_TEST(lowest_free() == lowest);
 }
 
 BOOST_AUTO_TEST_CASE(a_birth_keeps_listeners_and_sockets_in_order) {
