@@ -35,7 +35,9 @@ constexpr uint32_t kDenied[] = {
     // large surfaces of the kernel
     SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_io_uring_setup, SYS_io_uring_enter,
     SYS_io_uring_register, SYS_keyctl, SYS_add_key, SYS_request_key, SYS_fanotify_init, SYS_lookup_dcookie,
-    SYS_syslog, SYS_socketpair,
+    SYS_syslog,
+    // new ways for clients to come
+    SYS_socketpair, SYS_bind, SYS_listen,
     // the file tree
     SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen,
     SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, kStatmount, kListmount, SYS_quotactl,
@@ -166,6 +168,21 @@ Program command_verdict(std::initializer_list<uint32_t> denied) {
     return verdict;
 }
 
+// A program that is attached to one listening socket picks for all of its address, those of other slots, too; it stays
+// when who attached it has ended, and a lock keeps the master from putting it right.
+Program option_verdict() {
+    Program verdict;
+    verdict.load(argument(1));
+    verdict.answer_unless_equal(SOL_SOCKET, SECCOMP_RET_ALLOW);
+    verdict.load(argument(2));
+    for (const uint32_t option :
+         {SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_LOCK_FILTER, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF,
+          SO_ATTACH_REUSEPORT_EBPF, SO_DETACH_REUSEPORT_BPF})
+        verdict.answer_if_equal(option, kDeny);
+    verdict.answer(SECCOMP_RET_ALLOW);
+    return verdict;
+}
+
 // A limit of another process may kill it (RLIMIT_CPU).
 Program own_process_verdict() {
     Program verdict;
@@ -212,6 +229,7 @@ std::vector<sock_filter> make_call_filter(const CallNeeds& needs) {
     judge_call(program, SYS_fcntl, command_verdict({F_SETOWN, F_SETOWN_EX, F_SETSIG}));
     judge_call(program, SYS_ioctl, command_verdict({FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX}));
     judge_call(program, SYS_prlimit64, own_process_verdict());
+    judge_call(program, SYS_setsockopt, option_verdict());
     judge_call(program, SYS_socket, socket_verdict(needs.dials_unix));
     program.answer(SECCOMP_RET_ALLOW);
     return program.take();

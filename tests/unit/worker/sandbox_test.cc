@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <linux/filter.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -21,6 +22,7 @@
 #include <functional>
 #include <thread>
 
+#include "daemon/base/unique_fd.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/worker/forked_child.h"
 #include "tests/unit/worker/shared_page.h"
@@ -318,19 +320,52 @@ BOOST_AUTO_TEST_CASE(calls_of_32_bits_do_not_go_round_it) {
     BOOST_TEST((exit == EPERM || exit == 128 + SIGSEGV));
 }
 
+// As the master makes it, which binds and listens before the sandbox.
+UniqueFd listen_shared(sockaddr_in& address) {
+    UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int yes = 1;
+    ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    auto* any = reinterpret_cast<sockaddr*>(&address);
+    BOOST_REQUIRE(::bind(listener.get(), any, length) == 0);
+    BOOST_REQUIRE(::listen(listener.get(), 1) == 0);
+    BOOST_REQUIRE(::getsockname(listener.get(), any, &length) == 0);
+    return listener;
+}
+
 BOOST_AUTO_TEST_CASE(sockets_work_as_before) {
-    BOOST_TEST(in_sandbox([] {
-                   const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
-                   sockaddr_in address{};
-                   address.sin_family = AF_INET;
-                   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-                   socklen_t length = sizeof address;
-                   auto* any = reinterpret_cast<sockaddr*>(&address);
-                   if (::bind(listener, any, length) != 0 || ::listen(listener, 1) != 0) return errno;
-                   if (::getsockname(listener, any, &length) != 0) return errno;
-                   if (::connect(::socket(AF_INET, SOCK_STREAM, 0), any, length) != 0) return errno;
-                   return error_of(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK));
+    sockaddr_in address{};
+    const UniqueFd listener = listen_shared(address);
+    BOOST_TEST(in_sandbox([&] {
+                   const int yes = 1, client = ::socket(AF_INET, SOCK_STREAM, 0);
+                   if (::setsockopt(client, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes) != 0) return errno;
+                   if (::connect(client, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+                       return errno;
+                   return error_of(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK));
                }) == 0);
+}
+
+// A program that picks sockets stays with the group when who attached it has ended.
+BOOST_AUTO_TEST_CASE(the_clients_of_other_slots_are_not_led_to_this_one) {
+    sockaddr_in address{};
+    const UniqueFd listener = listen_shared(address);
+    sock_filter first[] = {{BPF_RET | BPF_K, 0, 0, 0}};
+    const sock_fprog program{1, first};
+    for (const int option : {SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_LOCK_FILTER, SO_ATTACH_BPF,
+                             SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_REUSEPORT_EBPF, SO_DETACH_REUSEPORT_BPF}) {
+        BOOST_TEST_INFO("option " << option);
+        BOOST_TEST(in_sandbox([&] {
+                       return error_of(
+                           ::setsockopt(listener.get(), SOL_SOCKET, option, &program, sizeof program));
+                   }) == EPERM);
+    }
+    BOOST_TEST(in_sandbox([&] {
+                   const int more = ::socket(AF_INET, SOCK_STREAM, 0);
+                   return error_of(::bind(more, reinterpret_cast<sockaddr*>(&address), sizeof address));
+               }) == EPERM);
+    BOOST_TEST(in_sandbox([&] { return error_of(::listen(listener.get(), 1)); }) == EPERM);
 }
 
 BOOST_AUTO_TEST_CASE(no_capability_and_no_new_one) {
