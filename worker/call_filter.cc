@@ -6,6 +6,7 @@
 #include <linux/sockios.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -31,13 +32,16 @@ constexpr uint32_t kDenied[] = {
     // other processes' memory, descriptors and share of the machine
     SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_process_mrelease,
     SYS_kcmp, SYS_pidfd_getfd, SYS_move_pages, SYS_migrate_pages, SYS_setpriority, SYS_ioprio_set,
-    SYS_sched_setparam, SYS_sched_setscheduler, SYS_sched_setaffinity, SYS_sched_setattr,
+    SYS_get_robust_list, SYS_sched_setparam, SYS_sched_setscheduler, SYS_sched_setaffinity, SYS_sched_setattr,
     // large surfaces of the kernel
     SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_io_uring_setup, SYS_io_uring_enter,
     SYS_io_uring_register, SYS_keyctl, SYS_add_key, SYS_request_key, SYS_fanotify_init, SYS_lookup_dcookie,
     SYS_syslog,
     // new ways for clients to come
     SYS_socketpair, SYS_bind, SYS_listen,
+    // what outlives its maker, and counts in the control group on
+    SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semctl, SYS_semop, SYS_semtimedop, SYS_msgget,
+    SYS_msgsnd, SYS_msgrcv, SYS_msgctl,
     // the file tree
     SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen,
     SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, kStatmount, kListmount, SYS_quotactl,
@@ -183,6 +187,15 @@ Program option_verdict() {
     return verdict;
 }
 
+// Which processes share a core with the one that is named.
+Program process_option_verdict() {
+    Program verdict;
+    verdict.load(argument(0));
+    verdict.answer_if_equal(PR_SCHED_CORE, kDeny);
+    verdict.answer(SECCOMP_RET_ALLOW);
+    return verdict;
+}
+
 // A limit of another process may kill it (RLIMIT_CPU).
 Program own_process_verdict() {
     Program verdict;
@@ -228,6 +241,7 @@ std::vector<sock_filter> make_call_filter(const CallNeeds& needs) {
     judge_call(program, SYS_rt_tgsigqueueinfo, signal_verdict(needs.master));
     judge_call(program, SYS_fcntl, command_verdict({F_SETOWN, F_SETOWN_EX, F_SETSIG}));
     judge_call(program, SYS_ioctl, command_verdict({FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX}));
+    judge_call(program, SYS_prctl, process_option_verdict());
     judge_call(program, SYS_prlimit64, own_process_verdict());
     judge_call(program, SYS_setsockopt, option_verdict());
     judge_call(program, SYS_socket, socket_verdict(needs.dials_unix));

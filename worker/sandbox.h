@@ -18,7 +18,7 @@ struct SandboxNeeds {
     std::string pid_file;     // no core file is written beside it; empty: none
 };
 
-// "landlock (ABI 7), seccomp (115 calls denied), no capabilities", or what is missing and why.
+// "landlock (ABI 7), seccomp (129 calls denied), no capabilities", or what is missing and why.
 std::string enter_sandbox(const SandboxNeeds& needs);
 
 // Below which the kernel puts core files for this core_pattern; "." for a relative one, nothing for a

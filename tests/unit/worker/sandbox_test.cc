@@ -8,8 +8,12 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
+#include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -229,6 +233,7 @@ BOOST_AUTO_TEST_CASE(nobody_else_is_signalled_whatever_the_call) {
              const rlimit none{1, 1};
              return ::prlimit(master, RLIMIT_CPU, &none, nullptr);
          }},
+        {"core scheduling", [&] { return ::prctl(PR_SCHED_CORE, 2, master, 0, 0); }},
         {"affinity", [&] { return ::syscall(SYS_sched_setaffinity, master, 0, nullptr); }},
         {"priority", [&] { return ::setpriority(PRIO_PROCESS, static_cast<id_t>(master), 19); }},
     };
@@ -287,6 +292,17 @@ BOOST_AUTO_TEST_CASE(no_unix_socket_is_made_unless_an_upstream_is_one) {
     BOOST_TEST(in_sandbox(make(AF_NETLINK, SOCK_RAW)) == EPERM);
     BOOST_TEST(in_sandbox(make(AF_INET, SOCK_STREAM)) == 0);
     BOOST_TEST(in_sandbox(make(AF_INET6, SOCK_STREAM)) != EPERM);
+}
+
+// It would stay, and count in the control group, when the worker has ended.
+BOOST_AUTO_TEST_CASE(nothing_is_made_that_outlives_its_maker) {
+    BOOST_TEST(in_sandbox([] {
+                   const int id = ::shmget(IPC_PRIVATE, 4096, 0600);
+                   if (id >= 0) ::shmctl(id, IPC_RMID, nullptr);
+                   return error_of(id);
+               }) == EPERM);
+    BOOST_TEST(in_sandbox([] { return error_of(::semget(0x7463, 1, 0)); }) == EPERM);
+    BOOST_TEST(in_sandbox([] { return error_of(::msgget(0x7463, 0)); }) == EPERM);
 }
 
 // With Landlock or without: a mode is out of its reach.
