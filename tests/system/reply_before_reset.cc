@@ -168,13 +168,20 @@ BOOST_AUTO_TEST_CASE(a_slow_reader_gets_all_of_an_answer) {
     client.send("one\ntwo\n");
     BOOST_TEST(server.receive(4) == "one\n");
     wait_for("the rest of the request", [&] { return server.has_input(); });
-    for (const auto& part : {answer.substr(0, 60'000), answer.substr(60'000)}) {
-        server.send(part);
-        wait_for("the other end to have it", [&] { return unacknowledged(server) == 0; });
+    // Until no buffer on the way takes any more: what the worker's socket has then, it has not read.
+    std::string sent;
+    for (int refused = 0; refused < 20;) {
+        const ssize_t taken = ::send(server.fd(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (taken > 0) sent.append(answer, 0, static_cast<size_t>(taken));
+        refused = taken > 0 ? 0 : refused + 1;
+        if (taken <= 0) it.daemon.status();
     }
+    const size_t acknowledged = sent.size() - static_cast<size_t>(unacknowledged(server));
     server.close();
     it.daemon.kill_worker(0);
-    BOOST_TEST((all_of(client) == answer));
+    const std::string got = all_of(client);
+    BOOST_TEST(got.size() >= acknowledged);
+    BOOST_TEST((got == sent.substr(0, got.size())));
     wait_for("its end", [&] { return it.resets() == 1; });
     it.daemon.check_nothing_lost();
 }
