@@ -29,7 +29,7 @@ bool Journal::reapply() {
     const JournalWord found = word();
     if (!is_sound(found.count)) return false;
     apply(found.count);
-    const bool leaves_bytes = Redo(*this, found.count).changes(&page_.handled_bytes);
+    const bool leaves_bytes = Changes(memory_, found.count).has(&page_.handled_bytes);
     publish(leaves_bytes ? JournalWord{Phase::received, page_.received_bytes} : JournalWord{});
     return true;
 }

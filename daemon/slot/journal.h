@@ -24,6 +24,7 @@
 #include <string_view>
 
 #include "daemon/base/fault_point.h"
+#include "daemon/slot/changes.h"
 #include "daemon/slot/layout.h"
 #include "daemon/slot/slot_memory.h"
 
@@ -67,44 +68,21 @@ public:
     void publish_dialing() { publish({Phase::dialing, 0}); }
     void publish_idle() { publish({Phase::idle, 0}); }
 
-    // Several words that change as one: set each, then commit. A death before commit changes nothing, one
-    // after it all.
-    class Redo {
-    public:
-        // `begun`: so many entries are there already, of a predecessor.
-        explicit Redo(Journal& journal, uint32_t begun = 0) : journal_(journal), count_(begun) {}
-        void set(uint64_t* field, uint64_t value) {
-            RedoEntry& entry = journal_.page_.redo[count_++];
-            entry.offset = journal_.memory_.offset_of(field);
-            entry.value = value;
-        }
-        bool changes(const uint64_t* field) const {
-            const uint64_t offset = journal_.memory_.offset_of(field);
-            for (uint32_t i = 0; i < count_; ++i) {
-                if (journal_.page_.redo[i].offset == offset) return true;
-            }
-            return false;
-        }
-        // What was set so far is decided, whatever comes of a send of these bytes.
-        void publish_sending(uint64_t send_at, uint32_t bytes) const {
-            journal_.page_.send_at = send_at;
-            journal_.page_.send_bytes = bytes;
-            journal_.publish({Phase::sending, count_});
-        }
-        // Leaves `after` in the journal.
-        void commit(JournalWord after = {}) {
-            FAULT_POINT(journal_filled_not_published);
-            journal_.publish({Phase::redo, count_});
-            FAULT_POINT(journal_count_published_not_applied);
-            journal_.apply(count_);
-            FAULT_POINT(journal_applied_not_idle);
-            journal_.publish(after);
-        }
-
-    private:
-        Journal& journal_;
-        uint32_t count_ = 0;
-    };
+    // What was set so far is decided, whatever comes of a send of these bytes.
+    void publish_sending(const Changes& changes, uint64_t send_at, uint32_t bytes) {
+        page_.send_at = send_at;
+        page_.send_bytes = bytes;
+        publish({Phase::sending, changes.count()});
+    }
+    // Leaves `after` in the journal.
+    void commit(const Changes& changes, JournalWord after = {}) {
+        FAULT_POINT(journal_filled_not_published);
+        publish({Phase::redo, changes.count()});
+        FAULT_POINT(journal_count_published_not_applied);
+        apply(changes.count());
+        FAULT_POINT(journal_applied_not_idle);
+        publish(after);
+    }
 
     // All of the first `count` entries point to what may be changed.
     bool is_sound(uint32_t count) const;
@@ -114,6 +92,7 @@ public:
 
     JournalWord word() const { return JournalWord::unpack(page_.word.load(std::memory_order_acquire)); }
     JournalPage& page() { return page_; }
+    SlotMemory& memory() { return memory_; }
 
 private:
     void publish(JournalWord word) { page_.word.store(word.pack(), std::memory_order_release); }

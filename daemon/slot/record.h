@@ -26,7 +26,6 @@ inline constexpr uint16_t kEndOut = 2;         // our FIN is out or about to be:
 inline constexpr uint16_t kPaused = 4;         // not read: what takes its bytes is over its high-water mark
 inline constexpr uint16_t kReset = 8;          // end it by RST
 inline constexpr uint16_t kUnregistered = 16;  // no longer in the epoll set: both directions ended
-inline constexpr uint16_t kConnected = 32;     // a dialled socket that was past SYN_SENT
 // Nothing more is handled: once its output is out it is shut, what still comes is read and dropped for a
 // moment, so that no RST destroys what was said last, and it ends for `reason`.
 inline constexpr uint16_t kClosing = 64;

@@ -8,9 +8,7 @@ namespace tcpd::worker {
 
 class Discard : public Handler {
 public:
-    Step on_bytes(Connection, Bytes received, slot::Journal::Redo&) override {
-        return {received.count, {}, {}};
-    }
+    Step on_bytes(Connection, Bytes received, slot::Changes&) override { return {received.count, {}, {}}; }
     Connection sink_of(Connection) override { return {}; }
     Connection source_of(Connection) override { return {}; }
 };

@@ -8,7 +8,7 @@ namespace tcpd::worker {
 
 class Echo : public Handler {
 public:
-    Step on_bytes(Connection from, Bytes received, slot::Journal::Redo&) override {
+    Step on_bytes(Connection from, Bytes received, slot::Changes&) override {
         return {received.count, from, received};
     }
     Connection sink_of(Connection from) override { return from; }

@@ -103,7 +103,7 @@ char* Framed::describe(Connection c, char* text) const {
 
 // -- frames
 
-Step Framed::on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) {
+Step Framed::on_bytes(Connection from, Bytes received, slot::Changes& changes) {
     Input in{from,
              session_of(from),
              from.is_dialled() ? reply_framing_ : framing_,
@@ -199,9 +199,7 @@ bool Framed::keep_rate(Input& in, uint64_t rate_ns) {
 
 // It is not read until `held_back_ticks` says so.
 void Framed::hold_back(Input& in) {
-    slot::RecordWord word = in.from.word();
-    word.flags |= slot::kThrottled;
-    in.changes.set(&in.from->word, word.pack());
+    in.changes.change<slot::RecordWord>(&in.from->word, [](auto& word) { word.flags |= slot::kThrottled; });
 }
 
 // As many whole frames at the front as have the same verdict, in one run.
@@ -293,9 +291,9 @@ bool Framed::keep_rest(Input& in, std::string_view rest) {
 
 bool Framed::end_streamed(Input& in) {
     in.session.set_progress(in.changes, {});
-    slot::SessionWord word = in.session.word();
-    word.flags &= static_cast<uint16_t>(~(slot::kPassingOn | slot::kDropping));
-    in.session.set_word(in.changes, word);
+    in.session.change_word(in.changes, [](auto& word) {
+        word.flags &= static_cast<uint16_t>(~(slot::kPassingOn | slot::kDropping));
+    });
     return keep_rate(in, in.session.record().rate_ns);
 }
 
@@ -337,22 +335,18 @@ Step Framed::begin_passing(Input& in, const FrameProgress& frame, uint32_t count
         add_to(step).chunk = chunk;
         in.session.set_chunk(in.changes, 0);
     }
-    slot::SessionWord word = in.session.word();
-    word.flags |= slot::kPassingOn;
-    in.session.set_word(in.changes, word);
+    in.session.change_word(in.changes, [](auto& word) { word.flags |= slot::kPassingOn; });
     in.session.set_progress(in.changes, frame);
     return step;
 }
 
 Step Framed::begin_dropping(Input& in, const FrameProgress& frame, Step step) {
-    if (in.changes.changes(&in.session.record().word)) return step;  // its end was decided
+    if (in.changes.has(&in.session.record().word)) return step;  // its end was decided
     if (in.session.chunk() != 0) {
         add_to(step).spent[0] = in.session.chunk();
         in.session.set_chunk(in.changes, 0);
     }
-    slot::SessionWord word = in.session.word();
-    word.flags |= slot::kDropping;
-    in.session.set_word(in.changes, word);
+    in.session.change_word(in.changes, [](auto& word) { word.flags |= slot::kDropping; });
     in.session.set_progress(in.changes, frame);
     step.is_timed = true;
     return step;

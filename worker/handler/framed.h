@@ -34,7 +34,7 @@ public:
     Framed(Connections& connections, const conf::Listener& listener, std::unique_ptr<Proxy> proxy,
            const conf::Framing& replies);
 
-    Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) override;
+    Step on_bytes(Connection from, Bytes received, slot::Changes& changes) override;
     uint32_t most_received(Connection c) const override;
     Connection sink_of(Connection from) override { return proxy_ ? proxy_->sink_of(from) : from; }
     Connection source_of(Connection to) override { return proxy_ ? proxy_->source_of(to) : to; }
@@ -73,7 +73,7 @@ private:
         const Framing& framing;
         Bytes bytes;
         std::string_view text;  // the same
-        slot::Journal::Redo& changes;
+        slot::Changes& changes;
         uint32_t most_frames = ~uint32_t{0};  // before it is an error's turn
     };
     Session session_of(Connection c) const { return Session(connections_.memory().sessions()[c.fd()]); }
@@ -114,7 +114,7 @@ private:
     Step on_control(Input& in, ControlType type, std::string_view payload, Step step);
     Step refuse_unknown(Input& in, Step step);
     Step on_auth(Input& in, std::string_view payload, Step step);
-    Step begin_joining(Input& in, slot::SessionWord word, Step step);
+    Step begin_joining(Input& in, Step step);
     void join(Connection dialled, Connection client);
     Step on_goodbye(Input& in, Step step);
     Step refuse(Input& in, Refusal refusal, Step step);
@@ -130,13 +130,13 @@ private:
     Step reply(Input& in, std::string_view bytes, Step step);
     // The rarer one has the more room: PONGs, however many, leave enough for what comes once.
     enum class Rank : uint8_t { error, goaway, pong };
-    bool put_off(slot::Journal::Redo& changes, Session session, Rank rank, std::string_view bytes);
+    bool put_off(slot::Changes& changes, Session session, Rank rank, std::string_view bytes);
     // Something waits for the end of the frame that is passed on to it, and for nothing else.
     bool has_put_off(Connection to) const {
         return session_of(to).record().later != 0 && !session_of(to).word().has(slot::kLastWord) &&
                !to.has(slot::kEndOut);
     }
-    bool end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
+    bool end_after_replies(slot::Changes& changes, Connection client, std::string_view error,
                            slot::CloseReason why);
     bool say_all_errors(Connection client);
     bool awaits_replies(Connection client) const;

@@ -57,7 +57,7 @@ Step Framed::reply(Input& in, std::string_view bytes, Step step) {
 }
 
 // False: too many, or there is no memory.
-bool Framed::put_off(slot::Journal::Redo& changes, Session session, Rank rank, std::string_view bytes) {
+bool Framed::put_off(slot::Changes& changes, Session session, Rank rank, std::string_view bytes) {
     slot::ChunkPool& chunks = connections_.chunks();
     slot::SessionRecord& record = session.record();
     auto chunk = static_cast<slot::ChunkId>(record.later);
@@ -86,17 +86,15 @@ Step Framed::end_with(Input& in, FrameError code, std::string_view reason, Close
 }
 
 // False: there is no room for the last word.
-bool Framed::end_after_replies(slot::Journal::Redo& changes, Connection client, std::string_view error,
+bool Framed::end_after_replies(slot::Changes& changes, Connection client, std::string_view error,
                                CloseReason why) {
     const Session session = session_of(client);
     if (!error.empty() && !put_off(changes, session, Rank::error, error)) return false;
-    slot::SessionWord word = session.word();
-    word.flags |= slot::kLastWord;
-    session.set_word(changes, word);
-    slot::RecordWord record_word = client.word();
-    record_word.flags |= slot::kEndIn;
-    record_word.reason = static_cast<uint8_t>(why);
-    changes.set(&client->word, record_word.pack());
+    session.change_word(changes, [](auto& word) { word.flags |= slot::kLastWord; });
+    changes.change<slot::RecordWord>(&client->word, [why](auto& word) {
+        word.flags |= slot::kEndIn;
+        word.reason = static_cast<uint8_t>(why);
+    });
     client->ended_tick = connections_.now();
     return true;
 }
@@ -123,7 +121,7 @@ bool Framed::say_last_word(Connection to) {
     const bool is_last = session_of(to).word().has(slot::kLastWord);
     if (!is_last && record.later == 0) return false;
     const auto reason = is_last ? static_cast<CloseReason>(to.word().reason) : CloseReason::finished;
-    slot::Journal::Redo changes(connections_.journal());
+    slot::Changes changes(connections_.memory());
     slot::RecordWord word = to.word();
     // Its end of input was our word for it: what it sent since then is read now, and dropped.
     if (is_last) word.flags &= static_cast<uint16_t>(~slot::kEndIn);
@@ -133,7 +131,7 @@ bool Framed::say_last_word(Connection to) {
         connections_.say(changes, to, {}, static_cast<slot::ChunkId>(record.later));
         return true;
     }
-    changes.commit();
+    connections_.journal().commit(changes);
     connections_.advance(to);
     return true;
 }
@@ -142,9 +140,9 @@ bool Framed::say_last_word(Connection to) {
 bool Framed::close_if_answered(Connection client) {
     if (!is_tcpd_ || client.is_dialled() || is_reply_open(client) || awaits_replies(client)) return false;
     if (say_last_word(client)) return true;
-    slot::Journal::Redo changes(connections_.journal());
+    slot::Changes changes(connections_.memory());
     connections_.begin_closing(changes, client, CloseReason::finished);
-    changes.commit();
+    connections_.journal().commit(changes);
     connections_.advance(client);
     return true;
 }
@@ -156,7 +154,7 @@ bool Framed::say_all_errors(Connection client) {
     if (!upstream || is_reply_open(client)) return true;
     const uint64_t tag = client.tag();
     for (OwedErrors owed = owed_of(upstream); !owed.is_empty();) {
-        slot::Journal::Redo changes(connections_.journal());
+        slot::Changes changes(connections_.memory());
         connections_.say(changes, client, owed.take_any(changes, due_errors_));
         if (client.tag() != tag || client.state() != slot::State::open || client.has(slot::kClosing))
             return false;
@@ -169,7 +167,7 @@ bool Framed::on_no_upstream(Connection client, CloseReason why) {
     if (!is_tcpd_) return false;
     slot::RecordWord word = client.word();
     word.state = slot::State::open;
-    slot::Journal::Redo changes(connections_.journal());
+    slot::Changes changes(connections_.memory());
     connections_.begin_closing(changes, client, why, word);
     connections_.say(changes, client, reply_.error(FrameError::unavailable, "no upstream is available"));
     return true;
@@ -237,10 +235,8 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
         return end_with(in, FrameError::unavailable, "refused for a while", CloseReason::quarantined, step);
     }
     in.session.set_identity(*identity);
-    slot::SessionWord word = in.session.word();
-    if (proxy_) return begin_joining(in, word, step);
-    word.state = SessionState::active;
-    in.session.set_word(in.changes, word);
+    if (proxy_) return begin_joining(in, step);
+    in.session.change_word(in.changes, [](auto& word) { word.state = SessionState::active; });
     step.to = in.from;
     add_to(step).reply = reply_.auth_ok(in.session.id());
     return step;
@@ -248,15 +244,13 @@ Step Framed::on_auth(Input& in, std::string_view payload, Step step) {
 
 // Its upstream is dialled for who is known, not for whoever connects. What came behind AUTH waits with its
 // answer.
-Step Framed::begin_joining(Input& in, slot::SessionWord word, Step step) {
+Step Framed::begin_joining(Input& in, Step step) {
     const std::string_view rest = in.text.substr(step.consumed);
     step.consumed = in.bytes.count;
     if (!rest.empty() && !keep_rest(in, rest)) return shed(in, step);
-    word.state = SessionState::joining;
-    in.session.set_word(in.changes, word);
-    slot::RecordWord record_word = in.from.word();
-    record_word.state = slot::State::waiting;
-    in.changes.set(&in.from->word, record_word.pack());
+    in.session.change_word(in.changes, [](auto& word) { word.state = SessionState::joining; });
+    in.changes.change<slot::RecordWord>(&in.from->word,
+                                        [](auto& word) { word.state = slot::State::waiting; });
     in.from->ended_tick = connections_.now();
     return step;
 }
@@ -271,11 +265,9 @@ void Framed::on_dialled(Connection dialled) {
 void Framed::join(Connection dialled, Connection client) {
     const Session session = session_of(client);
     const slot::ChunkId chunk = session.chunk();
-    slot::SessionWord word = session.word();
-    word.state = SessionState::active;
-    slot::Journal::Redo changes(connections_.journal());
+    slot::Changes changes(connections_.memory());
     connections_.open_pair(changes, dialled, client);
-    session.set_word(changes, word);
+    session.change_word(changes, [](auto& word) { word.state = SessionState::active; });
     const std::string_view reply = reply_.auth_ok(session.id());
     const uint64_t tag = dialled.tag();
     if (chunk == 0) {

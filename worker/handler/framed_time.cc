@@ -131,45 +131,44 @@ void Framed::end_reply_late(Connection upstream, CloseReason why) {
     if (!client || is_reply_open(client)) return connections_.end(upstream, why, true);
     slot::RecordWord word = client.word();
     if (session_of(client).word().has(slot::kLastWord)) word.flags &= static_cast<uint16_t>(~slot::kEndIn);
-    slot::Journal::Redo changes(connections_.journal());
+    slot::Changes changes(connections_.memory());
     connections_.begin_closing(changes, client, why, word);
     if (is_tcpd_)
         return connections_.say(changes, client,
                                 reply_.error(FrameError::failed, "the upstream's reply stalled"));
-    changes.commit();
+    connections_.journal().commit(changes);
     connections_.advance(client);
 }
 
 void Framed::begin_end(Connection c, std::string_view error, CloseReason why) {
-    slot::Journal::Redo changes(connections_.journal());
+    slot::Changes changes(connections_.memory());
     if (awaits_replies(c) && end_after_replies(changes, c, error, why)) {
-        changes.commit();
+        connections_.journal().commit(changes);
         return connections_.advance(c);
     }
     if (is_reply_open(c)) return connections_.end(c, why, true);
     connections_.begin_closing(changes, c, why);
     if (!error.empty()) return connections_.say(changes, c, error);
-    changes.commit();
+    connections_.journal().commit(changes);
     connections_.advance(c);
 }
 
 void Framed::say_goodbye(Connection c, Session session, const Goodbye& goodbye) {
-    slot::SessionWord word = session.word();
-    word.grace_end = goodbye.end;
     const int32_t ticks = std::max(until(goodbye.end, connections_.now()), 0);
     const uint32_t grace_ms =
         goodbye.end == kNoEnd
             ? kNoGraceLimit
             : static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(ticks)} << 24) / 1'000'000);
-    slot::Journal::Redo changes(connections_.journal());
-    session.set_word(changes, word);
+    slot::Changes changes(connections_.memory());
+    session.change_word(changes, [&goodbye](auto& word) { word.grace_end = goodbye.end; });
     // An ERROR that closes may wait already, and nothing follows it.
-    if (c.has(slot::kEndOut) || word.has(slot::kLastWord)) return changes.commit();
+    if (c.has(slot::kEndOut) || session.word().has(slot::kLastWord))
+        return connections_.journal().commit(changes);
     const std::string_view goaway = reply_.goaway(grace_ms, "this server drains: finish, then reconnect");
     if (!is_reply_open(c)) return connections_.say(changes, c, goaway);
     // Where replies follow each other without a pause, its place comes only between two of them.
     (void)put_off(changes, session, Rank::goaway, goaway);
-    changes.commit();
+    connections_.journal().commit(changes);
 }
 
 // What was kept comes first.
@@ -178,12 +177,11 @@ void Framed::read_on(Connection c, Session session) {
     if (kept != 0 && !connections_.have_receive_chunk()) return;  // it is due again at once
     const uint64_t tag = c.tag();
     c->input_tick = connections_.now();
-    slot::RecordWord word = c.word();
-    word.flags &= static_cast<uint16_t>(~slot::kThrottled);
-    slot::Journal::Redo changes(connections_.journal());
-    changes.set(&c->word, word.pack());
+    slot::Changes changes(connections_.memory());
+    changes.change<slot::RecordWord>(
+        &c->word, [](auto& word) { word.flags &= static_cast<uint16_t>(~slot::kThrottled); });
     if (kept == 0) {
-        changes.commit();
+        connections_.journal().commit(changes);
     } else {
         session.set_chunk(changes, 0);
         connections_.hand_in(changes, c, {}, kept,
@@ -193,14 +191,13 @@ void Framed::read_on(Connection c, Session session) {
 }
 
 void Framed::send_ping(Connection c, Session session) {
-    slot::SessionWord word = session.word();
-    ++word.pings;
+    const auto pings = static_cast<uint8_t>(session.word().pings + 1);
     // Where this process stood still, the next one waits its time all the same.
-    const Tick asked_for = heartbeat_ * word.pings;
+    const Tick asked_for = heartbeat_ * pings;
     if (until(c->input_tick + asked_for, connections_.now()) < 0)
         c->input_tick = connections_.now() - asked_for;
-    slot::Journal::Redo changes(connections_.journal());
-    session.set_word(changes, word);
+    slot::Changes changes(connections_.memory());
+    session.change_word(changes, [pings](auto& word) { word.pings = pings; });
     connections_.say(changes, c, reply_.ping());
 }
 

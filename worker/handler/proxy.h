@@ -22,7 +22,7 @@ public:
     Proxy(Connections& connections, Dialer& dialer, const conf::Upstream& upstream,
           std::atomic<uint32_t>& turn);
 
-    Step on_bytes(Connection from, Bytes received, slot::Journal::Redo&) override {
+    Step on_bytes(Connection from, Bytes received, slot::Changes&) override {
         return {received.count, connections_.peer_of(from), received};
     }
     Connection sink_of(Connection from) override { return connections_.peer_of(from); }

@@ -156,27 +156,27 @@ void Connections::take_steps(Connection source) {
         if (handled != 0 && !chunks_.ready()) return end(source, CloseReason::local_fault, true);
         const Bytes rest{page.buffer_at + handled, page.received_bytes - handled};
         FAULT_POINT(step_not_begun);
-        slot::Journal::Redo redo(journal_);
-        const Step step = handler.on_bytes(source, rest, redo);
+        slot::Changes changes(memory_);
+        const Step step = handler.on_bytes(source, rest, changes);
         // What it took may have been the last of what was in reserve.
         if (step.addition != nullptr && !chunks_.ready()) return end(source, CloseReason::local_fault, true);
         is_last_step_ = step.consumed == rest.count && !step.asks_again;
-        redo.set(&source->received, source->received + step.consumed);
-        if (!is_last_step_) redo.set(&page.handled_bytes, handled + step.consumed);
-        carry_out(redo, source, step);
+        changes.set(&source->received, source->received + step.consumed);
+        if (!is_last_step_) changes.set(&page.handled_bytes, handled + step.consumed);
+        carry_out(changes, source, step);
         if (source.generation() != generation || source.state() != State::open) return;
         if (step.is_timed) arm(source);
     }
 }
 
-void Connections::carry_out(slot::Journal::Redo& redo, Connection source, const Step& step) {
+void Connections::carry_out(slot::Changes& changes, Connection source, const Step& step) {
     const bool appends =
         step.addition != nullptr && step.to && (step.addition->chunk != 0 || !step.addition->reply.empty());
     if (!appends && step.to && step.run.count != 0) [[likely]] {
-        send_fresh(redo, source, step.to, step.run);
+        send_fresh(changes, source, step.to, step.run);
     } else {
-        if (appends) append(redo, step.to, step.addition, step.run);
-        commit_step(redo);
+        if (appends) append(changes, step.to, step.addition, step.run);
+        commit_step(changes);
         if (step.to) note_appended(step.to);
     }
     if (step.addition == nullptr) [[likely]]
@@ -191,18 +191,18 @@ void Connections::drop(Connection source) {
     constexpr uint32_t kMostDropped = 1024 * 1024;
     const slot::JournalPage& page = journal_.page();
     const auto rest = static_cast<uint32_t>(page.received_bytes - page.handled_bytes);
-    slot::Journal::Redo redo(journal_);
-    redo.set(&source->received, source->received + rest);
-    redo.commit();
+    slot::Changes changes(memory_);
+    changes.set(&source->received, source->received + rest);
+    journal_.commit(changes);
     if (source.has(slot::kEndOut)) source->dropped += rest;
     if (source->dropped > kMostDropped) {
         end(source, static_cast<CloseReason>(source.word().reason));
     }
 }
 
-void Connections::commit_step(slot::Journal::Redo& redo) {
-    if (is_last_step_) return redo.commit();
-    redo.commit({slot::Phase::received, journal_.page().received_bytes});
+void Connections::commit_step(slot::Changes& changes) {
+    if (is_last_step_) return journal_.commit(changes);
+    journal_.commit(changes, {slot::Phase::received, journal_.page().received_bytes});
 }
 
 void Connections::on_end_of_input(Connection c) {

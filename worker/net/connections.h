@@ -78,11 +78,11 @@ public:
     // Its end and its peer's, by one store for each: before the journal says that nothing is in hand.
     void doom_at_once(Connection c, slot::CloseReason reason);
     // Output that nobody's input made, text or a chunk that becomes it: sent, or kept. What changes with it
-    // is in `redo`.
-    void say(slot::Journal::Redo& redo, Connection c, std::string_view reply, slot::ChunkId chunk = 0);
+    // is in `changes`.
+    void say(slot::Changes& changes, Connection c, std::string_view reply, slot::ChunkId chunk = 0);
     // What came from `c` before, `count` bytes in a chunk of the handler's, is handled as if it were received
     // now, behind `reply`.
-    void hand_in(slot::Journal::Redo& redo, Connection c, std::string_view reply, slot::ChunkId chunk,
+    void hand_in(slot::Changes& changes, Connection c, std::string_view reply, slot::ChunkId chunk,
                  uint32_t count);
     // Reading stops or goes on as the water marks of what takes the bytes say.
     void press_back(Connection source, Connection sink);
@@ -99,12 +99,11 @@ public:
     void end(Connection c, slot::CloseReason reason, bool reset = false);
     // What is left of a connection that is doomed.
     void finish(Connection c);
-    // Nothing more is handled; see slot::kClosing. Part of `redo`, then `advance` is to be called.
+    // Nothing more is handled; see slot::kClosing. Part of `changes`, then `advance` is to be called.
     // `word`: its record's, where more of that changes with it.
-    void begin_closing(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason,
-                       slot::RecordWord word);
-    void begin_closing(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason) {
-        begin_closing(redo, c, reason, c.word());
+    void begin_closing(slot::Changes& changes, Connection c, slot::CloseReason reason, slot::RecordWord word);
+    void begin_closing(slot::Changes& changes, Connection c, slot::CloseReason reason) {
+        begin_closing(changes, c, reason, c.word());
     }
     // Ends a dialled connection alone: its client lives on and dials another server.
     void end_dial(Connection dialled);
@@ -122,8 +121,8 @@ public:
     Connection publish_dialled(int fd, const slot::Record& fields, Connection client);
     // It is connected: both are read from now on.
     void publish_dial_done(Connection dialled, Connection client);
-    // The same as part of `redo`; then `advance(dialled)` is to be called.
-    void open_pair(slot::Journal::Redo& redo, Connection dialled, Connection client);
+    // The same as part of `changes`; then `advance(dialled)` is to be called.
+    void open_pair(slot::Changes& changes, Connection dialled, Connection client);
     void watch(Connection c);
     void update_interest(Connection c);
     // The epoll set tells of a file that is no longer ours and can't be taken out of it: it would do so for
@@ -193,8 +192,8 @@ private:
     void on_dial_event(Connection c, uint32_t events);
     void on_stale_event(PollTag tag);
     void hand_on(Connection source);
-    void commit_step(slot::Journal::Redo& redo);
-    void carry_out(slot::Journal::Redo& redo, Connection source, const Step& step);
+    void commit_step(slot::Changes& changes);
+    void carry_out(slot::Changes& changes, Connection source, const Step& step);
     void drop(Connection source);
 
     // The chain of a connection's output as it will be once a redo log is committed.
@@ -203,26 +202,26 @@ private:
         uint64_t range;       // of its last chunk; 0: it has none
         slot::ChunkId fresh;  // its last one, if nobody names that yet: changes at once; else 0
     };
-    void send_fresh(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes);
-    void append(slot::Journal::Redo& redo, Connection target, const Addition* addition, Bytes run);
-    void keep(slot::Journal::Redo& redo, Tail& tail, Bytes bytes);
-    bool fits_behind(slot::Journal::Redo& redo, Tail& tail, const char* bytes, uint32_t count);
-    void copy(slot::Journal::Redo& redo, Tail& tail, slot::ChunkId chunk, const char* bytes, uint32_t count);
-    void hang(slot::Journal::Redo& redo, Tail& tail, slot::ChunkId chunk);
+    void send_fresh(slot::Changes& changes, Connection source, Connection target, Bytes bytes);
+    void append(slot::Changes& changes, Connection target, const Addition* addition, Bytes run);
+    void keep(slot::Changes& changes, Tail& tail, Bytes bytes);
+    bool fits_behind(slot::Changes& changes, Tail& tail, const char* bytes, uint32_t count);
+    void copy(slot::Changes& changes, Tail& tail, slot::ChunkId chunk, const char* bytes, uint32_t count);
+    void hang(slot::Changes& changes, Tail& tail, slot::ChunkId chunk);
     void note_appended(Connection target);
     void push_appended(Connection source);
     void push(Connection target);
     void take_steps(Connection source);
     void flush(Connection c);
     void after_output(Connection c);
-    void complete_send(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes,
+    void complete_send(slot::Changes& changes, Connection source, Connection target, Bytes bytes,
                        uint32_t sent);
     void complete_flush(Connection c, uint32_t sent);
     bool pass_end(Connection from);
     bool pass_failure(Connection from);
     void go_on_closing(Connection c);
     void leave_peer(Connection c, Connection peer);
-    void doom(slot::Journal::Redo& redo, Connection c, slot::CloseReason reason, bool reset);
+    void doom(slot::Changes& changes, Connection c, slot::CloseReason reason, bool reset);
     void publish_free(Connection c);
     void log_end(Connection c);
 

@@ -87,11 +87,11 @@ uint64_t Connections::quarantine_key(Connection c) const {
     return identity.empty() ? key_of(c) : addresses_.key_of_name(c->owner, identity);
 }
 
-void Connections::begin_closing(slot::Journal::Redo& redo, Connection c, CloseReason reason,
+void Connections::begin_closing(slot::Changes& changes, Connection c, CloseReason reason,
                                 slot::RecordWord word) {
     word.flags |= slot::kClosing;
     word.reason = static_cast<uint8_t>(reason);
-    redo.set(&c->word, word.pack());
+    changes.set(&c->word, word.pack());
     c->ended_tick = now_;
     c->dropped = 0;
 }
@@ -114,10 +114,10 @@ void Connections::go_on_closing(Connection c) {
 // The server of a client that is closing learns by RST that what it has may not be all, if it is not.
 void Connections::leave_peer(Connection c, Connection peer) {
     take_in_hand(c);
-    slot::Journal::Redo redo(journal_);
-    doom(redo, peer, CloseReason::finished, !peer.has(slot::kEndOut) || peer.has_output());
-    redo.set(&c->peer, kNoPeer);
-    redo.commit();
+    slot::Changes changes(memory_);
+    doom(changes, peer, CloseReason::finished, !peer.has(slot::kEndOut) || peer.has_output());
+    changes.set(&c->peer, kNoPeer);
+    journal_.commit(changes);
     finish(peer);
 }
 
@@ -129,12 +129,12 @@ void Connections::shut(Connection c) {
     FAULT_POINT(shutdown_called);
 }
 
-void Connections::doom(slot::Journal::Redo& redo, Connection c, CloseReason reason, bool reset) {
-    slot::RecordWord word = c.word();
-    word.state = State::doomed;
-    word.reason = static_cast<uint8_t>(reason);
-    if (reset) word.flags |= slot::kReset;
-    redo.set(&c->word, word.pack());
+void Connections::doom(slot::Changes& changes, Connection c, CloseReason reason, bool reset) {
+    changes.change<slot::RecordWord>(&c->word, [reason, reset](auto& word) {
+        word.state = State::doomed;
+        word.reason = static_cast<uint8_t>(reason);
+        if (reset) word.flags |= slot::kReset;
+    });
 }
 
 void Connections::doom_at_once(Connection c, CloseReason reason) {
@@ -153,10 +153,10 @@ void Connections::end(Connection c, CloseReason reason, bool reset) {
     take_in_hand(c);
     const Connection peer = peer_of(c);
     if (c.has_output() || (peer && peer.has_output())) reset = true;
-    slot::Journal::Redo redo(journal_);
-    doom(redo, c, reason, reset);
-    if (peer) doom(redo, peer, reason, reset);
-    redo.commit();
+    slot::Changes changes(memory_);
+    doom(changes, c, reason, reset);
+    if (peer) doom(changes, peer, reason, reset);
+    journal_.commit(changes);
     FAULT_POINT(close_marked_not_begun);
     finish(c);
     FAULT_POINT(close_between_pair);
@@ -165,10 +165,10 @@ void Connections::end(Connection c, CloseReason reason, bool reset) {
 
 void Connections::end_dial(Connection dialled) {
     const Connection client = peer_of(dialled);
-    slot::Journal::Redo redo(journal_);
-    doom(redo, dialled, CloseReason::upstream_refused, false);
-    if (client) redo.set(&client->peer, kNoPeer);
-    redo.commit();
+    slot::Changes changes(memory_);
+    doom(changes, dialled, CloseReason::upstream_refused, false);
+    if (client) changes.set(&client->peer, kNoPeer);
+    journal_.commit(changes);
     FAULT_POINT(close_marked_not_begun);
     finish(dialled);
 }
@@ -216,21 +216,21 @@ void Connections::publish_free(Connection c) {
     slot::RecordWord word = c.word();
     const size_t reason = word.reason;
     word.state = State::free;
-    slot::Journal::Redo redo(journal_);
-    redo.set(&c->word, word.pack());
+    slot::Changes changes(memory_);
+    changes.set(&c->word, word.pack());
     if (!c.is_dialled()) {
         const Rules& rules = *rules_of(c);
         slot::ListenerCounters& counters = *rules.counters;
-        redo.set(&counters.open, counters.open - 1);
-        redo.set(&counters.closed[reason], counters.closed[reason] + 1);
-        redo.set(&counters.received_bytes, counters.received_bytes + c->received);
-        redo.set(&counters.sent_bytes, counters.sent_bytes + c->sent);
+        changes.set(&counters.open, counters.open - 1);
+        changes.set(&counters.closed[reason], counters.closed[reason] + 1);
+        changes.set(&counters.received_bytes, counters.received_bytes + c->received);
+        changes.set(&counters.sent_bytes, counters.sent_bytes + c->sent);
         counts_.open(c->owner, memory_.slot_number())
             .store(static_cast<uint32_t>(counters.open - 1), std::memory_order_relaxed);
         counts_.steered(memory_.slot_number()).fetch_sub(1, std::memory_order_relaxed);
         if (rules.connections_per_ip != 0) addresses_.remove(key_of(c));
     }
-    redo.commit();
+    journal_.commit(changes);
 }
 
 void Connections::log_end(Connection c) {

@@ -47,7 +47,7 @@ public:
 
     // At least one is consumed, or the addition is of use. What of slot memory changes with it goes into
     // `changes`, at most 12 words. Chunks that it takes are checked: there may be none.
-    virtual Step on_bytes(Connection from, Bytes received, slot::Journal::Redo& changes) = 0;
+    virtual Step on_bytes(Connection from, Bytes received, slot::Changes& changes) = 0;
     // Over a budget of memory: how many bytes are received at once, at least 1 and at most a small chunk's.
     virtual uint32_t most_received(Connection) const { return slot::kSmallChunkBytes; }
     // Whose output fills by what is read from `from`: reading pauses by it, the end of input is passed on to

@@ -42,11 +42,11 @@ bool Connections::have_receive_chunk() {
     return chunks_.ready();
 }
 
-void Connections::send_fresh(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes) {
+void Connections::send_fresh(slot::Changes& changes, Connection source, Connection target, Bytes bytes) {
     uint32_t sent = 0;
     int error = 0;
     if (!target.has_output()) {
-        redo.publish_sending(bytes.at, bytes.count);
+        journal_.publish_sending(changes, bytes.at, bytes.count);
         FAULT_POINT(send_before);
         const ssize_t taken = send(target.fd(), memory_.base() + bytes.at, bytes.count, MSG_NOSIGNAL);
         FAULT_POINT(send_done_not_published);
@@ -56,77 +56,77 @@ void Connections::send_fresh(slot::Journal::Redo& redo, Connection source, Conne
             error = errno;
         }
     }
-    complete_send(redo, source, target, bytes, sent);
+    complete_send(changes, source, target, bytes, sent);
     if (error != 0) [[unlikely]]
         on_send_error(target, error);
 }
 
 void Connections::resume_sent(Connection source, uint32_t begun, Connection target, uint32_t sent) {
-    slot::Journal::Redo redo(journal_, begun);
+    slot::Changes changes(memory_, begun);
     // Only a step that leaves bytes over says how far it came.
     if (!have_receive_chunk()) return end(source, slot::CloseReason::local_fault, true);
-    const bool is_last = is_last_step_ = !redo.changes(&journal_.page().handled_bytes);
+    const bool is_last = is_last_step_ = !changes.has(&journal_.page().handled_bytes);
     const uint32_t generation = source.generation();
-    complete_send(redo, source, target, {journal_.page().send_at, journal_.page().send_bytes}, sent);
+    complete_send(changes, source, target, {journal_.page().send_at, journal_.page().send_bytes}, sent);
     if (!is_last && source.generation() == generation && source.state() == slot::State::open) hand_on(source);
 }
 
-void Connections::complete_send(slot::Journal::Redo& redo, Connection source, Connection target, Bytes bytes,
+void Connections::complete_send(slot::Changes& changes, Connection source, Connection target, Bytes bytes,
                                 uint32_t sent) {
     await_answer(target);
-    redo.set(&target->sent, target->sent + sent);
+    changes.set(&target->sent, target->sent + sent);
     if (sent == bytes.count) [[likely]] {
-        commit_step(redo);
+        commit_step(changes);
         target->active_tick = now_;
         return;
     }
     if (sent != 0) target->active_tick = now_;
-    append(redo, target, nullptr, {bytes.at + sent, bytes.count - sent});
-    commit_step(redo);
+    append(changes, target, nullptr, {bytes.at + sent, bytes.count - sent});
+    commit_step(changes);
     press_back(source, target);
     update_interest(target);
     arm(target);
 }
 
-void Connections::append(slot::Journal::Redo& redo, Connection target, const Addition* addition, Bytes run) {
+void Connections::append(slot::Changes& changes, Connection target, const Addition* addition, Bytes run) {
     if (!target.has_output()) target->progress_tick = now_;
     Tail tail{target->out, target->out_bytes, 0, 0};
     if (tail.out != 0) tail.range = chunks_.link(last_of(tail.out)).range;
     if (addition != nullptr && addition->chunk != 0) {
-        hang(redo, tail, addition->chunk);
+        hang(changes, tail, addition->chunk);
         tail.fresh = 0;  // its handler's record names it until the commit
     }
-    if (run.count != 0) keep(redo, tail, run);
+    if (run.count != 0) keep(changes, tail, run);
     if (addition != nullptr && !addition->reply.empty()) {
         const std::string_view reply = addition->reply;
         const auto count = static_cast<uint32_t>(reply.size());
         // A small one at first; who does not take its replies gets large ones, of which there are enough.
-        if (!fits_behind(redo, tail, reply.data(), count)) {
-            copy(redo, tail, tail.out == 0 ? chunks_.take_small() : chunks_.take_large(), reply.data(),
+        if (!fits_behind(changes, tail, reply.data(), count)) {
+            copy(changes, tail, tail.out == 0 ? chunks_.take_small() : chunks_.take_large(), reply.data(),
                  count);
         }
     }
-    redo.set(&target->out, tail.out);
-    redo.set(&target->out_bytes, tail.bytes);
+    changes.set(&target->out, tail.out);
+    changes.set(&target->out_bytes, tail.bytes);
 }
 
 // Ways to keep what was left over: at the end of the last chunk, in a small chunk, or by keeping the very
 // chunk that it was received into, without a copy; if more of that one is to be handled, in a large chunk.
-void Connections::keep(slot::Journal::Redo& redo, Tail& tail, Bytes bytes) {
+void Connections::keep(slot::Changes& changes, Tail& tail, Bytes bytes) {
     const char* data = memory_.base() + bytes.at;
-    if (fits_behind(redo, tail, data, bytes.count)) return;
+    if (fits_behind(changes, tail, data, bytes.count)) return;
     if (bytes.count <= slot::kSmallChunkBytes)
-        return copy(redo, tail, chunks_.take_small(), data, bytes.count);
-    if (!is_last_step_) return copy(redo, tail, chunks_.take_large(), data, bytes.count);
+        return copy(changes, tail, chunks_.take_small(), data, bytes.count);
+    if (!is_last_step_) return copy(changes, tail, chunks_.take_large(), data, bytes.count);
     const auto chunk = static_cast<ChunkId>(journal_.page().receive_chunk);
     const auto begin = static_cast<uint32_t>(data - chunks_.data(chunk));
     chunks_.link(chunk) = {0, pack_pair(begin, begin + bytes.count)};
-    hang(redo, tail, chunk);
-    redo.set(&journal_.page().receive_chunk, chunks_.take_large());
+    hang(changes, tail, chunk);
+    changes.set(&journal_.page().receive_chunk, chunks_.take_large());
 }
 
 // At the end of the last chunk, if that has room.
-bool Connections::fits_behind(slot::Journal::Redo& redo, Tail& tail, const char* bytes, uint32_t count) {
+bool Connections::fits_behind(slot::Changes& changes, Tail& tail, const char* bytes, uint32_t count) {
     if (tail.out == 0) return false;
     const ChunkId chunk = last_of(tail.out);
     const uint32_t end = last_of(tail.range);
@@ -136,20 +136,19 @@ bool Connections::fits_behind(slot::Journal::Redo& redo, Tail& tail, const char*
     if (tail.fresh != 0) {
         chunks_.link(chunk).range = tail.range;
     } else {
-        redo.set(&chunks_.link(chunk).range, tail.range);
+        changes.set(&chunks_.link(chunk).range, tail.range);
     }
     tail.bytes += count;
     return true;
 }
 
-void Connections::copy(slot::Journal::Redo& redo, Tail& tail, ChunkId chunk, const char* bytes,
-                       uint32_t count) {
+void Connections::copy(slot::Changes& changes, Tail& tail, ChunkId chunk, const char* bytes, uint32_t count) {
     std::memcpy(chunks_.data(chunk), bytes, count);
     chunks_.link(chunk) = {0, pack_pair(0, count)};
-    hang(redo, tail, chunk);
+    hang(changes, tail, chunk);
 }
 
-void Connections::hang(slot::Journal::Redo& redo, Tail& tail, ChunkId chunk) {
+void Connections::hang(slot::Changes& changes, Tail& tail, ChunkId chunk) {
     ChunkLink& link = chunks_.link(chunk);
     link.next = 0;
     if (tail.out != 0) {
@@ -157,7 +156,7 @@ void Connections::hang(slot::Journal::Redo& redo, Tail& tail, ChunkId chunk) {
         if (tail.fresh != 0) {
             last.next = chunk;
         } else {
-            redo.set(&last.next, chunk);
+            changes.set(&last.next, chunk);
         }
     }
     tail.out = pack_pair(tail.out != 0 ? first_of(tail.out) : chunk, chunk);
@@ -212,17 +211,17 @@ void Connections::press_back_around(Connection c) {
     if (const Connection sink = handler.sink_of(c); sink && !(sink == c)) press_back(c, sink);
 }
 
-void Connections::say(slot::Journal::Redo& redo, Connection c, std::string_view reply, ChunkId chunk) {
+void Connections::say(slot::Changes& changes, Connection c, std::string_view reply, ChunkId chunk) {
     if (!chunks_.ready()) return end(c, slot::CloseReason::local_fault, true);
     const Addition addition{.chunk = chunk, .reply = reply};
-    append(redo, c, &addition, {});
-    redo.commit();
+    append(changes, c, &addition, {});
+    journal_.commit(changes);
     note_appended(c);
     push_appended(c);
 }
 
 // Until the journal says `received`, nobody looks at what the copy overwrites.
-void Connections::hand_in(slot::Journal::Redo& redo, Connection c, std::string_view reply, ChunkId chunk,
+void Connections::hand_in(slot::Changes& changes, Connection c, std::string_view reply, ChunkId chunk,
                           uint32_t count) {
     if (!have_receive_chunk()) return end(c, slot::CloseReason::local_fault, true);
     take_in_hand(c);
@@ -233,10 +232,10 @@ void Connections::hand_in(slot::Journal::Redo& redo, Connection c, std::string_v
     page.buffer_bytes = slot::kLargeChunkBytes;
     page.received_bytes = count;
     const Addition addition{.reply = reply};
-    append(redo, c, &addition, {});
-    redo.set(&page.handled_bytes, 0);
-    redo.set(&c->received, c->received - count);
-    redo.commit({slot::Phase::received, count});
+    append(changes, c, &addition, {});
+    changes.set(&page.handled_bytes, 0);
+    changes.set(&c->received, c->received - count);
+    journal_.commit(changes, {slot::Phase::received, count});
     chunks_.release(chunk);
     note_appended(c);
     if (!have_receive_chunk()) return end(c, slot::CloseReason::local_fault, true);
@@ -273,22 +272,22 @@ void Connections::resume_flushed(Connection target, uint32_t sent) {
 void Connections::complete_flush(Connection c, uint32_t sent) {
     await_answer(c);
     const ChunkId first = first_of(c->out);
-    slot::Journal::Redo redo(journal_);
-    redo.set(&c->sent, c->sent + sent);
-    redo.set(&c->out_bytes, c->out_bytes - sent);
+    slot::Changes changes(memory_);
+    changes.set(&c->sent, c->sent + sent);
+    changes.set(&c->out_bytes, c->out_bytes - sent);
     ChunkId id = first;
     for (uint32_t left = sent; id != 0;) {
         ChunkLink& link = chunks_.link(id);
         const uint32_t bytes = last_of(link.range) - first_of(link.range);
         if (left < bytes) {
-            redo.set(&link.range, pack_pair(first_of(link.range) + left, last_of(link.range)));
+            changes.set(&link.range, pack_pair(first_of(link.range) + left, last_of(link.range)));
             break;
         }
         left -= bytes;
         id = static_cast<ChunkId>(link.next);
     }
-    if (id != first) redo.set(&c->out, id == 0 ? 0 : pack_pair(id, last_of(c->out)));
-    redo.commit();
+    if (id != first) changes.set(&c->out, id == 0 ? 0 : pack_pair(id, last_of(c->out)));
+    journal_.commit(changes);
     FAULT_POINT(flush_published_not_pressed);
     for (ChunkId done = first; done != id;) {
         const auto next = static_cast<ChunkId>(chunks_.link(done).next);

@@ -80,11 +80,11 @@ Connection Connections::publish_accepted(int fd, const slot::Record& fields, slo
     if (handler->needs_peer(c)) word.state = State::waiting;
     journal_.take_in_hand(fd, word.generation, 0, 0);
     slot::ListenerCounters& counters = *rules_of(fields.owner)->counters;
-    slot::Journal::Redo redo(journal_);
-    redo.set(&c->word, word.pack());
-    redo.set(&counters.accepted, counters.accepted + 1);
-    redo.set(&counters.open, counters.open + 1);
-    redo.commit(after);
+    slot::Changes changes(memory_);
+    changes.set(&c->word, word.pack());
+    changes.set(&counters.accepted, counters.accepted + 1);
+    changes.set(&counters.open, counters.open + 1);
+    journal_.commit(changes, after);
     counts_.open(fields.owner, memory_.slot_number())
         .store(static_cast<uint32_t>(counters.open), std::memory_order_relaxed);
     ++open_;
@@ -96,30 +96,26 @@ Connection Connections::publish_dialled(int fd, const slot::Record& fields, Conn
     const Connection c = place(fd, fields, &word);
     rules_of(fields.owner)->handler->prepare(c);
     journal_.take_in_hand(client.fd(), client.generation(), fd, word.generation);
-    slot::Journal::Redo redo(journal_);
-    redo.set(&c->word, word.pack());
-    redo.set(&client->peer, uint64_t{static_cast<uint32_t>(fd)} << 32 | word.generation);
-    redo.commit();
+    slot::Changes changes(memory_);
+    changes.set(&c->word, word.pack());
+    changes.set(&client->peer, uint64_t{static_cast<uint32_t>(fd)} << 32 | word.generation);
+    journal_.commit(changes);
     ++open_;
     return c;
 }
 
 void Connections::publish_dial_done(Connection dialled, Connection client) {
-    slot::Journal::Redo redo(journal_);
-    open_pair(redo, dialled, client);
-    redo.commit();
+    slot::Changes changes(memory_);
+    open_pair(changes, dialled, client);
+    journal_.commit(changes);
     advance(dialled);
 }
 
-void Connections::open_pair(slot::Journal::Redo& redo, Connection dialled, Connection client) {
+void Connections::open_pair(slot::Changes& changes, Connection dialled, Connection client) {
     FAULT_POINT(dial_connected_not_published);
-    slot::RecordWord word = dialled.word();
-    word.state = State::open;
-    word.flags |= slot::kConnected;
-    slot::RecordWord client_word = client.word();
-    client_word.state = State::open;
-    redo.set(&dialled->word, word.pack());
-    redo.set(&client->word, client_word.pack());
+    const auto open = [](slot::RecordWord& word) { word.state = State::open; };
+    changes.change<slot::RecordWord>(&dialled->word, open);
+    changes.change<slot::RecordWord>(&client->word, open);
     dialled->active_tick = client->active_tick = client->input_tick = now_;
 }
 
@@ -359,9 +355,9 @@ void Connections::on_end_due(Connection c, CloseReason why) {
         const bool had_output = c.has_output();
         if (rules_of(c)->handler->say_last_word(c)) return;
         if (!had_output && c.has_output()) {
-            slot::Journal::Redo redo(journal_);
-            begin_closing(redo, c, why);
-            redo.commit();
+            slot::Changes changes(memory_);
+            begin_closing(changes, c, why);
+            journal_.commit(changes);
             return advance(c);
         }
     }

@@ -11,7 +11,7 @@ uint32_t OwedErrors::replies_before_next(uint64_t replies) const {
     return has_come(next, replies) ? 0 : static_cast<uint32_t>(next >> 32) - static_cast<uint32_t>(replies);
 }
 
-bool OwedErrors::add(slot::Journal::Redo& changes, uint64_t place, Refusal refusal, ChunkId* spent) {
+bool OwedErrors::add(slot::Changes& changes, uint64_t place, Refusal refusal, ChunkId* spent) {
     ChunkId into = chunk();
     Window now = into != 0 ? window() : Window();
     if (into == 0 || (now.count == capacity(into) && capacity(into) < slot::kLargeChunkBytes / 8)) {
@@ -31,7 +31,7 @@ bool OwedErrors::add(slot::Journal::Redo& changes, uint64_t place, Refusal refus
     return true;
 }
 
-std::string_view OwedErrors::take_due(slot::Journal::Redo& changes, uint64_t replies, std::span<char> room,
+std::string_view OwedErrors::take_due(slot::Changes& changes, uint64_t replies, std::span<char> room,
                                       ChunkId* spent) {
     Window now = window();
     const std::string_view taken = take(now, &replies, room);
@@ -44,7 +44,7 @@ std::string_view OwedErrors::take_due(slot::Journal::Redo& changes, uint64_t rep
     return taken;
 }
 
-std::string_view OwedErrors::take_any(slot::Journal::Redo& changes, std::span<char> room) {
+std::string_view OwedErrors::take_any(slot::Changes& changes, std::span<char> room) {
     Window now = window();
     const std::string_view taken = take(now, nullptr, room);
     changes.set(&chunks_.link(chunk()).range, now.pack());

@@ -31,13 +31,13 @@ public:
 
     // At the end; its place is behind `place` replies. `spent`: a chunk to release once this is committed, or
     // 0. False: there is no memory within the budget, or more wait than a large chunk holds.
-    bool add(slot::Journal::Redo& changes, uint64_t place, Refusal refusal, slot::ChunkId* spent);
+    bool add(slot::Changes& changes, uint64_t place, Refusal refusal, slot::ChunkId* spent);
     // Takes from the front, as frames that `room` has place for, those whose place has come. `spent`: as
     // above.
-    std::string_view take_due(slot::Journal::Redo& changes, uint64_t replies, std::span<char> room,
+    std::string_view take_due(slot::Changes& changes, uint64_t replies, std::span<char> room,
                               slot::ChunkId* spent);
     // Whatever their place, and the chunk stays.
-    std::string_view take_any(slot::Journal::Redo& changes, std::span<char> room);
+    std::string_view take_any(slot::Changes& changes, std::span<char> room);
     // What is in slot memory makes sense; the chunk is marked as used.
     bool is_sound();
 

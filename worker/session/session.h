@@ -49,15 +49,17 @@ public:
         return p;
     }
     // Of a frame that is incomplete and without fault.
-    void set_progress(slot::Journal::Redo& changes, const FrameProgress& p) const {
+    void set_progress(slot::Changes& changes, const FrameProgress& p) const {
         changes.set(&record_.progress[0], p.total_bytes);
         changes.set(&record_.progress[1], p.seen_bytes);
         changes.set(&record_.progress[2], uint64_t{p.is_header_known} << 56 |
                                               uint64_t{p.matched_bytes} << 48 |
                                               uint64_t{p.header_bytes} << 32 | p.type);
     }
-    void set_word(slot::Journal::Redo& changes, slot::SessionWord word) const {
-        changes.set(&record_.word, word.pack());
+    // `edit` gets the word as it would be in force.
+    template <typename Edit>
+    void change_word(slot::Changes& changes, Edit&& edit) const {
+        changes.change<slot::SessionWord>(&record_.word, edit);
     }
     // A byte has come. It changes alone: whoever takes the bytes in hand again does the same.
     void forget_pings() const {
@@ -67,9 +69,7 @@ public:
         now.pings = 0;
         *static_cast<volatile uint64_t*>(&record_.word) = now.pack();
     }
-    void set_chunk(slot::Journal::Redo& changes, slot::ChunkId chunk) const {
-        changes.set(&record_.in, chunk);
-    }
+    void set_chunk(slot::Changes& changes, slot::ChunkId chunk) const { changes.set(&record_.in, chunk); }
     // Before a word names it.
     void set_identity(std::string_view identity) const {
         const size_t bytes = std::min(identity.size(), sizeof record_.identity);

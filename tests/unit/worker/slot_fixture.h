@@ -26,7 +26,7 @@ namespace tcpd::worker {
 
 struct PairHandler : Handler {
     explicit PairHandler(Connections& c) : connections(c) {}
-    Step on_bytes(Connection from, Bytes bytes, slot::Journal::Redo&) override {
+    Step on_bytes(Connection from, Bytes bytes, slot::Changes&) override {
         return {bytes.count, connections.peer_of(from), bytes};
     }
     Connection sink_of(Connection from) override { return connections.peer_of(from); }

@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(a_socket_is_the_one_that_was_bound) {
 // A link of root's may lead through a folder of others, who put a link of their own there.
 BOOST_AUTO_TEST_CASE(a_link_that_may_be_followed_is_walked_itself, *boost::unit_test::precondition(as_root)) {
     // In /tmp nothing is ours alone.
-    const std::string ours = "/run/tcpd-owned-" + std::to_string(::getpid());
+    const std::string ours = "/var/lib/tcpd-owned-" + std::to_string(::getpid());
     std::filesystem::create_directory(ours);
     std::filesystem::create_directory_symlink(top + "/theirs/way", ours + "/link");
     std::filesystem::create_directory_symlink(top + "/ours", top + "/theirs/way");

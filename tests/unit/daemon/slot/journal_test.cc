@@ -27,10 +27,10 @@ BOOST_AUTO_TEST_CASE(a_word_carries_phase_and_count) {
 BOOST_AUTO_TEST_CASE(commit_changes_every_word_and_leaves_what_it_was_told) {
     SlotMemory memory = small_memory();
     Journal journal(memory);
-    Journal::Redo redo(journal);
-    redo.set(&memory.records()[5].received, 11);
-    redo.set(&memory.records()[6].sent, 22);
-    redo.commit({Phase::accepting, 7});
+    Changes changes(memory);
+    changes.set(&memory.records()[5].received, 11);
+    changes.set(&memory.records()[6].sent, 22);
+    journal.commit(changes, {Phase::accepting, 7});
     BOOST_TEST(memory.records()[5].received == 11u);
     BOOST_TEST(memory.records()[6].sent == 22u);
     BOOST_TEST((journal.word().phase == Phase::accepting));

@@ -15,19 +15,19 @@ struct OwedFixture : SlotFixture {
     std::array<char, 4096> room{};
 
     bool add(uint64_t place, Refusal refusal = Refusal::too_many) {
-        slot::Journal::Redo changes(worker->connections.journal());
+        slot::Changes changes(worker->connections.memory());
         slot::ChunkId spent = 0;
         const bool added = owed.add(changes, place, refusal, &spent);
-        changes.commit();
+        worker->connections.journal().commit(changes);
         if (spent != 0) chunks.release(spent);
         return added;
     }
     // The number of frames.
     size_t take(uint64_t replies) {
-        slot::Journal::Redo changes(worker->connections.journal());
+        slot::Changes changes(worker->connections.memory());
         slot::ChunkId spent = 0;
         std::string_view bytes = owed.take_due(changes, replies, room, &spent);
-        changes.commit();
+        worker->connections.journal().commit(changes);
         if (spent != 0) chunks.release(spent);
         const Framing framing(*conf::find_built_in_framing("tcpd"));
         size_t frames = 0;
