@@ -59,15 +59,26 @@ void Crew::read_all_messages() {
     }
 }
 
-// All that the dead had to say is read before it is judged. Its pid is its own until it is reaped.
+// All that the dead had to say is read before it is judged. Its pid is its own until it is reaped. A worker in foreign
+// hands can have children die without end, so a turn has one: the rest comes with the next.
 void Crew::reap() {
+    constexpr int kMostATurn = 64;
     continue_stopped();
-    while (const auto death = Children::look()) {
-        read_all_messages();
+    for (int i = 0; i < kMostATurn; ++i) {
+        const auto death = Children::look();
+        more_have_died_ = death.has_value();
+        if (!death) return;
+        read_messages_of(death->pid);
         judge(*death);
         Children::reap(death->pid);
         children_.forget(death->pid);
     }
+}
+
+void Crew::read_messages_of(pid_t pid) {
+    const Child* child = children_.find(pid);
+    if (child == nullptr || !held_[child->slot]) return read_all_messages();
+    held_[child->slot]->read_messages();
 }
 
 // Who stands by would not be there when it is needed. A worker that nobody continues is the watchdog's. Those that are
@@ -242,6 +253,7 @@ void Crew::tick(uint64_t now) {
 
 void Crew::settle() {
     const uint64_t now = monotonic_ns();
+    if (more_have_died_) reap();
     note_ended_tables(now);
     if (now >= next_tick_ns_) tick(now);
     if (now >= next_balance_ns_) balance(now);

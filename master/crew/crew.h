@@ -72,6 +72,7 @@ public:
     void settle();
     // When to call settle at the latest, monotonic.
     uint64_t next_wake() const {
+        if (more_have_died_) return 0;
         return outfit_.listeners->steers_by_least() ? next_tick_ns_
                                                     : std::min(next_tick_ns_, next_balance_ns_);
     }
@@ -131,6 +132,7 @@ private:
     void log_death(const Child& child, const Death& death, uint64_t now);
     void note_ended_tables(uint64_t now);
     void read_all_messages();
+    void read_messages_of(pid_t pid);
 
     void on_message_in_service(uint32_t number, const slot::Message& message);
     void on_seated(uint32_t number, const slot::Message& message);
@@ -193,6 +195,7 @@ private:
     std::vector<std::string> names_;  // of listeners, by stable id, over all generations so far
     Generations generations_;
     std::string log_failure_;
+    bool more_have_died_ = false;  // than one turn reaped
     int worker_oom_raise_ = 1;
     // In force; brought by the roll-out in course, 0 being none; that the roll-out leads to.
     uint32_t current_ = 0, next_ = 0, target_ = 0;
