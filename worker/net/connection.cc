@@ -244,11 +244,12 @@ bool Connections::passes_on(Connection c) const {
     return sink && !(sink == c) && sink.state() == State::open && !sink.has(slot::kFailed);
 }
 
-// Whether there is more of its input, in the kernel or kept for later, for a connection that takes it or may take it
-// once it is dialled.
+// Whether there is more of its input, in the kernel or kept for later, for a connection that takes it; or, in the kernel,
+// for one that is still dialled. A client that was to be told who it is, and left before that, has nothing kept for it.
 bool Connections::has_words(Connection c) const {
-    if (c.has(slot::kEndIn) || (c.state() != State::waiting && !passes_on(c))) return false;
-    return has_unread(c.fd()) || rules_of(c)->handler->keeps_input(c);
+    if (c.has(slot::kEndIn)) return false;
+    if (c.state() == State::waiting) return has_unread(c.fd());
+    return passes_on(c) && (has_unread(c.fd()) || rules_of(c)->handler->keeps_input(c));
 }
 
 // What ends it is the first that was told.
