@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <set>
 
 #include "conf/grammar.h"
 #include "conf/listener/framings.h"
@@ -34,18 +36,19 @@ void check_overlap(Draft& draft, const Bound& earlier, const Bound& later) {
                                   earlier.place.mark.column));
 }
 
-// Each with those before it of the same port: unix sockets have port 0.
+// Each with those before it of the same port: unix sockets have port 0. Of two ranges it is said once.
 void check_overlaps(Draft& draft) {
     std::map<uint16_t, std::vector<const Bound*>> by_port;
+    std::set<std::pair<std::string_view, std::string_view>> told;
     for (const Bound& bound : draft.bound) {
         std::vector<const Bound*>& others = by_port[bound.address.port()];
         const auto taken = std::find_if(others.begin(), others.end(), [&](const Bound* other) {
             return other->address.overlaps(bound.address);
         });
-        if (taken != others.end())
-            check_overlap(draft, **taken, bound);
-        else
+        if (taken == others.end())
             others.push_back(&bound);
+        else if (told.emplace((*taken)->key_path, bound.key_path).second)
+            check_overlap(draft, **taken, bound);
     }
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "daemon/base/net/port_range.h"
+
 namespace tcpd::conf {
 
 namespace {
@@ -13,7 +15,7 @@ constexpr uint64_t kKiB = 1024, kGiB = 1024 * 1024 * kKiB;
 constexpr Duration kYear = 8760h;
 constexpr size_t kMaxPathBytes = 4095;    // PATH_MAX less its 0
 constexpr size_t kMaxPidFileBytes = 103;  // PATH.ctl beside it is a unix socket: 107
-constexpr size_t kMaxListenAddresses = 64;
+constexpr size_t kMaxListenAddresses = kMaxRangePorts;
 constexpr size_t kMaxServers = 255;
 constexpr size_t kMaxBlocks = 10'000;
 
@@ -172,8 +174,7 @@ const auto kRows = std::to_array<Row>({
     {"listeners.NAME.listen",
      Addresses{[](const Target& t) { return &t.listener->listen; }, true, kMaxListenAddresses},
      "one address or a list: IPV4:PORT, [IPV6]:PORT, *:PORT (both, as far as the machine has them), "
-     "unix:PATH, systemd:NAME; port 0: any "
-     "free one",
+     "unix:PATH, systemd:NAME; port 0: any free one; PORT-PORT: each of them",
      "is missing (an address such as 127.0.0.1:7000 or unix:/run/x.sock, or a list of them)"},
     {"listeners.NAME.unix", Section{has_unix_keys},
      "the file of a unix socket; absent: as umask and user make it"},

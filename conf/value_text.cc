@@ -4,6 +4,7 @@
 
 #include "conf/listener/rate.h"
 #include "conf/listener/routes.h"
+#include "daemon/base/net/port_range.h"
 #include "daemon/base/text.h"
 
 namespace tcpd::conf {
@@ -94,11 +95,8 @@ struct ValuePrinter {
     }
     std::optional<std::string> operator()(const Addresses& addresses) const {
         std::string list;
-        for (const Address& address : *addresses.at(target)) {
-            if (address.is_of_star() && address.family() == AF_INET6) continue;  // said with the other one
-            const std::string star = fmt::format("*:{}", address.port());
-            list += (list.empty() ? "" : ", ") + yaml_quoted(address.is_of_star() ? star : address.text());
-        }
+        for (const std::string& text : listen_texts(*addresses.at(target)))
+            list += (list.empty() ? "" : ", ") + yaml_quoted(text);
         return "[" + list + "]";
     }
     std::optional<std::string> operator()(const Blocks& blocks) const {

@@ -7,6 +7,7 @@
 
 #include "conf/listener/rate.h"
 #include "conf/listener/routes.h"
+#include "daemon/base/net/port_range.h"
 #include "daemon/base/text.h"
 
 namespace tcpd::conf {
@@ -110,7 +111,7 @@ std::string_view unavailable_output(std::string_view text) {
 }
 
 Result<std::vector<Address>> parse_addresses(std::string_view text, bool is_listen) {
-    if (is_listen) return Address::parse_listen(text);
+    if (is_listen) return parse_listen_range(text);
     Result<Address> one = Address::parse(text, false);
     if (!one) return one.error();
     return std::vector{*one};
@@ -272,8 +273,11 @@ struct ValueReader {
         Result<std::vector<Address>> parsed = parse_addresses(from_folder(text, folder), addresses.is_listen);
         if (!parsed) return parsed.error().reason;
         std::vector<Address>& all = *addresses.at(target);
-        if (all.size() + parsed->size() > addresses.most)
+        const size_t sum = all.size() + parsed->size();
+        if (sum == addresses.most + 1)
             return fmt::format("one address too many (at most {})", addresses.most);
+        if (sum > addresses.most)
+            return fmt::format("{} addresses too many (at most {})", sum - addresses.most, addresses.most);
         all.insert(all.end(), parsed->begin(), parsed->end());
         return {};
     }

@@ -37,6 +37,19 @@ std::vector<uint64_t> images(const TestDaemon& daemon) {
     return list;
 }
 
+// A range can't have port 0: nobody else has this address of the loopback net.
+std::string own_address() {
+    const auto pid = static_cast<unsigned>(::getpid());
+    return "127." + std::to_string(100 + pid / 62'500 % 100) + "." + std::to_string(1 + pid / 250 % 250) +
+           "." + std::to_string(1 + pid % 250);
+}
+
+std::string range(const std::string& ports) {
+    return config("echo: {listen: \"" + own_address() + ":" + ports + "\", handler: echo}", "workers: 1\n");
+}
+
+Address at_port(int port) { return *Address::parse(own_address() + ":" + std::to_string(port), false); }
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(reload_)
@@ -260,6 +273,18 @@ BOOST_AUTO_TEST_CASE(unix_sockets_stay_where_they_are) {
     reload(daemon, config(kEcho));
     BOOST_CHECK(client.echoes("still here"));
     BOOST_CHECK(!std::ifstream(path).good());
+    daemon.check_nothing_lost();
+}
+
+BOOST_AUTO_TEST_CASE(a_range_of_ports_moves_on_and_its_clients_stay) {
+    TestDaemon daemon(range("7100-7399"));
+    BlockingClient first(at_port(7100)), last(at_port(7399));
+    BOOST_CHECK(first.echoes("first") && last.echoes("last"));
+    BOOST_CHECK(!can_connect(at_port(7400)));
+    reload(daemon, range("7300-7499"));
+    BOOST_CHECK(first.echoes("a port that went") && last.echoes("one that stays"));
+    BOOST_CHECK(!can_connect(at_port(7100)));
+    for (const int port : {7300, 7399, 7400, 7499}) BOOST_CHECK(BlockingClient(at_port(port)).echoes("new"));
     daemon.check_nothing_lost();
 }
 

@@ -61,9 +61,16 @@ Address make_ipv6(const in6_addr& raw, uint16_t port) {
     return Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
+bool is_range(std::string_view text) {
+    const size_t dash = text.find('-');
+    return has_only(text, "0123456789-") && dash != std::string_view::npos && dash != 0;
+}
+
 // `host` as written, brackets included, for the suggestion.
 Result<uint16_t> parse_port(std::string_view text, std::string_view host, bool allow_port_0) {
     if (text.empty()) return wrong("a port is missing (try {}:7000)", host);
+    if (is_range(text))
+        return wrong("{} is a range of ports, which only `listen` takes (use one port)", quoted(text, 40));
     if (!has_only(text, "0123456789"))
         return wrong("port {} is not a number (try {}:7000)", quoted(text, 40), host);
     if (text.size() > 1 && text[0] == '0') {
@@ -163,7 +170,7 @@ Result<Address> parse_plain(std::string_view text, bool allow_port_0) {
         bool has_port = has_only(text.substr(1), "0123456789");
         return wrong("an address is missing before the port (try 0.0.0.0{})", has_port ? text : ":7000");
     }
-    if (colon == std::string_view::npos && has_only(host, "0123456789")) {
+    if (colon == std::string_view::npos && has_only(host, "0123456789-")) {
         return wrong("{} has no address (try 0.0.0.0:{})", quoted(text, 40), text.substr(0, 40));
     }
     std::optional<in_addr> raw = to_literal<in_addr>(AF_INET, host);

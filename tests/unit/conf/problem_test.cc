@@ -159,6 +159,9 @@ BOOST_AUTO_TEST_CASE(addresses_that_exclude_each_other) {
                "tcpd.yaml:2:44: listeners.a.listen[1]: 127.0.0.1:1 is taken by this listener already "
                "(127.0.0.1:1 at "
                "tcpd.yaml:2:31)\n");
+    BOOST_TEST(overlap("127.0.0.1:1-9", "'*:4-20'") ==
+               "tcpd.yaml:3:31: listeners.b.listen[0]: 0.0.0.0:4 is taken by listener \"a\" already "
+               "(127.0.0.1:4 at tcpd.yaml:2:31)\n");
     BOOST_TEST(overlap("127.0.0.1:0, 0.0.0.0:2, unix:a", "127.0.0.1:0, '[::]:2', unix:b") == "");
 }
 

@@ -210,17 +210,21 @@ BOOST_AUTO_TEST_CASE(addresses) {
     BOOST_TEST(listen("[~]") ==
                "tcpd.yaml:1:41: listeners.a.listen[0]: needs an address (with a [ or * in it, in quotes: "
                "\"[::1]:7000\"), not nothing\n");
-    std::string many = "10.0.0.64:1";
-    for (int at = 0; at < 64; ++at) many += ", 10.0.0." + std::to_string(at) + ":1";
+    std::string many = "10.0.0.1:1024";
+    for (int port = 0; port < 1024; ++port) many += ", 10.0.0.1:" + std::to_string(port);
     BOOST_TEST(listen("[" + many + "]") ==
-               "tcpd.yaml:1:40: listeners.a.listen: has 65 entries (at most 64)\n");
-    many.replace(0, 11, "'*:2'");
+               "tcpd.yaml:1:40: listeners.a.listen: has 1025 entries (at most 1024)\n");
+    many.replace(0, 13, "'*:2000'");
     many.resize(many.rfind(", "));
     many.resize(many.rfind(", "));
     BOOST_TEST(listen("[" + many + "]") == "");
-    many += ", '*:3'";
-    BOOST_TEST(
-        listen("[" + many + "]").ends_with("listeners.a.listen[63]: one address too many (at most 64)\n"));
+    many += ", '*:2001'";
+    BOOST_TEST(listen("[" + many + "]")
+                   .ends_with("listeners.a.listen[1023]: 2 addresses too many (at most 1024)\n"));
+    BOOST_TEST(listen("[10.0.0.1:1-1000, '*:2000-2099']") ==
+               "tcpd.yaml:1:58: listeners.a.listen[1]: 176 addresses too many (at most 1024)\n");
+    BOOST_TEST(listen("10.0.0.1:2-1") ==
+               "tcpd.yaml:1:40: listeners.a.listen: the range ends before it begins (write 10.0.0.1:1-2)\n");
     BOOST_TEST(
         problems_in(
             with_listener(kFine, "upstreams: {u: {servers: [10.0.0.1:0, 'dns:db:1', {address: x}]}}")) ==
