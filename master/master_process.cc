@@ -10,6 +10,7 @@
 
 #include "daemon/base/process.h"
 #include "daemon/base/sandbox_gaps.h"
+#include "daemon/base/signals.h"
 #include "daemon/base/text.h"
 #include "daemon/base/version.h"
 #include "daemon/slot/address_counts.h"
@@ -219,6 +220,7 @@ void MasterProcess::on_start_failed(const std::string& reason) {
 int MasterProcess::serve() {
     before_sleep_.start();
     ev_run(loop_.get(), 0);
+    block_all_signals();  // each is about to get its default back, and one that comes now would end this as killed
     finish();
     return exit_code_;
 }
